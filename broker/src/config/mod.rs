@@ -1,0 +1,25 @@
+//! Configuration: one table of keys, four layers, one typed result, and what may change while the broker runs.
+//!
+//! [`load`] puts defaults, `server.properties`, environment and `--override` together and checks everything once;
+//! [`ConfigHandle`] lays `/config/brokers/<default>` and `/config/brokers/N` over that at run time. `keys` is the only
+//! place where a key is described.
+
+mod broker_config;
+mod error;
+mod handle;
+pub mod keys;
+mod layers;
+mod listener;
+mod load;
+mod protocol_version;
+mod value;
+
+pub use broker_config::BrokerConfig;
+pub use error::ConfigError;
+pub use handle::{ConfigHandle, DYNAMIC_ONLY_KEYS, DescribedValue, ValueSource, is_dynamic, synonyms};
+pub use keys::{Importance, KEYS, Key, UpdateMode, lookup};
+pub use layers::{Sources, read_properties};
+pub use listener::{Endpoint, ProtocolMap, SecurityProtocol};
+pub use load::{Loaded, Notice, load};
+pub use protocol_version::ProtocolVersion;
+pub use value::{Type, Valid, Value};
