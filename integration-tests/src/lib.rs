@@ -1,1 +1,44 @@
-//! Skeleton.
+//! The harness of the tests that look from outside: it starts programs and talks to them as strangers do.
+//!
+//! It knows our broker only as a program with a `server.properties`, a log and a port; nothing here links to a crate of
+//! ours. `OTTLA_BROKER_COMMAND` names another program to test, its words split at blanks, to which the properties file
+//! is added: with Apache Kafka's own broker there, the same suite shows that what the tests expect is what Kafka does.
+//!
+//! Invariants: every wait has a deadline and says what it waited for; every process is bound to 127.0.0.1 and dies with
+//! the test program; a failed test leaves its directory (properties, logs, data) and says where it is.
+
+mod broker;
+mod ports;
+mod process;
+mod scene;
+mod tools;
+mod wire;
+mod zookeeper;
+
+pub use broker::{Broker, BrokerSetup, is_reference};
+pub use ports::free_port;
+pub use process::{Outcome, Process, run, run_with_input};
+pub use scene::Scene;
+pub use tools::{client, kafka, kafka_with_input, kcat, kcat_with_input};
+pub use wire::{Answer, Batch, BatchRecord, Connection, ProduceAnswer};
+pub use zookeeper::ZooKeeper;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The top of this repository.
+pub fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace").to_path_buf()
+}
+
+/// Polls `probe` until it gives something, at most for `seconds`; panics with `what` and the last words otherwise.
+pub fn eventually<T>(seconds: u64, what: &str, mut probe: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        match probe() {
+            Ok(found) => return found,
+            Err(last) if Instant::now() >= deadline => panic!("{what}: not within {seconds} s; last: {last}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! A broker as its operator sees it: a properties file, a log, a port, signals.
+
+use crate::process::{Process, tail};
+use crate::{eventually, repository};
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+/// The line that log watchers wait for.
+const STARTED: &str = "started (kafka.server.KafkaServer)";
+
+fn command() -> Vec<String> {
+    match std::env::var("OTTLA_BROKER_COMMAND") {
+        Ok(words) => words.split_whitespace().map(str::to_owned).collect(),
+        Err(_) => {
+            let program = repository().join("target/debug/broker");
+            assert!(program.exists(), "{} is not there: run `cargo build -p broker` first", program.display());
+            vec![program.display().to_string()]
+        }
+    }
+}
+
+/// Whether the suite runs against another broker than ours (`OTTLA_BROKER_COMMAND`): for the few places where ours
+/// promises more than Kafka does, or where a JVM needs more patience.
+pub fn is_reference() -> bool {
+    std::env::var("OTTLA_BROKER_COMMAND").is_ok_and(|words| words.contains("kafka-server-start"))
+}
+
+/// A broker that is yet to be started.
+pub struct BrokerSetup {
+    id: u32,
+    port: u16,
+    directory: PathBuf,
+    properties: BTreeMap<String, String>,
+    prefix: Vec<String>,
+}
+
+impl BrokerSetup {
+    pub(crate) fn new(scene: &Path, zookeeper_connect: &str, id: u32, port: u16) -> Self {
+        let directory = scene.join(format!("broker-{id}-{port}"));
+        std::fs::create_dir_all(&directory).expect("a directory can be made");
+        let setup = Self { id, port, directory, properties: BTreeMap::new(), prefix: Vec::new() };
+        let data = setup.directory.join("data").display().to_string();
+        setup
+            .set("broker.id", &id.to_string())
+            .set("listeners", &format!("PLAINTEXT://127.0.0.1:{port}"))
+            .set("zookeeper.connect", zookeeper_connect)
+            .set("zookeeper.session.timeout.ms", "6000")
+            .set("log.dirs", &data)
+            .set("offsets.topic.replication.factor", "1")
+            .set("offsets.topic.num.partitions", "4")
+            .set("transaction.state.log.replication.factor", "1")
+            .set("transaction.state.log.min.isr", "1")
+            .set("group.initial.rebalance.delay.ms", "0")
+    }
+
+    /// Sets a key of its `server.properties`.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.properties.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Words before the broker's own command, for a program that sets a limit and then becomes the broker.
+    #[must_use]
+    pub fn under(mut self, words: &[&str]) -> Self {
+        self.prefix = words.iter().map(|w| (*w).to_owned()).collect();
+        self
+    }
+
+    /// Starts it and waits until it says that it has started.
+    pub fn start(self) -> Broker {
+        let mut broker = self.launch();
+        broker.wait_until_started();
+        broker
+    }
+
+    /// Starts it without waiting for anything.
+    pub fn launch(self) -> Broker {
+        let process = start_process(&self);
+        Broker { setup: self, process, starts: 1 }
+    }
+
+    /// Where its log segments lie (the first of `log.dirs`).
+    pub fn data(&self) -> PathBuf {
+        PathBuf::from(self.properties["log.dirs"].split(',').next().expect("split gives at least one"))
+    }
+
+    /// The directory of this broker: properties, log and, unless configured elsewhere, its data.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+fn start_process(setup: &BrokerSetup) -> Process {
+    let file = setup.directory.join("server.properties");
+    let text: String = setup.properties.iter().map(|(k, v)| format!("{k}={v}\n")).collect();
+    std::fs::write(&file, text).expect("a file can be written");
+    let mut words = setup.prefix.clone();
+    words.extend(command());
+    words.push(file.display().to_string());
+    Process::start(&format!("broker {}", setup.id), &words, &setup.directory.join("log"))
+}
+
+/// A broker process. Killed when dropped.
+pub struct Broker {
+    setup: BrokerSetup,
+    process: Process,
+    starts: usize,
+}
+
+impl Broker {
+    /// `host:port` for clients.
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.setup.port)
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.setup.port
+    }
+
+    /// Where its log segments lie (the first of `log.dirs`).
+    pub fn data(&self) -> PathBuf {
+        self.setup.data()
+    }
+
+    /// What it has logged, since its first start.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
+    }
+
+    /// Bytes of memory it occupies now (`VmRSS`).
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a running process has a status");
+        let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("a running process has memory");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("VmRSS is a number of KiB") * 1024
+    }
+
+    /// Waits for the line that says that it serves; panics with the end of its log if it ends or takes too long.
+    pub fn wait_until_started(&mut self) {
+        let seconds = if is_reference() { 60 } else { 20 };
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        while self.log().matches(STARTED).count() < self.starts {
+            if let Some(status) = self.process.ended() {
+                panic!("broker {} ended with {status} while starting:\n{}", self.setup.id, tail(&self.log(), 40));
+            }
+            assert!(Instant::now() < deadline, "broker {} has not started after {seconds} s:\n{}", self.setup.id, tail(&self.log(), 40));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// SIGTERM, and how it then ended.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.process.signal(Signal::TERM);
+        self.process.wait(60)
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Any signal.
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, seconds: u64) -> ExitStatus {
+        self.process.wait(seconds)
+    }
+
+    /// Changes a key for the next start.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.setup.properties.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// Forgets the words of [`BrokerSetup::under`] for the next start.
+    pub fn without_limits(&mut self) {
+        self.setup.prefix.clear();
+    }
+
+    /// Starts it again after it has ended, and waits until it serves.
+    ///
+    /// After a kill, the znode of its dead session is still there for a while: ours waits for it to go, Kafka's refuses
+    /// to start until then and is started again, as its supervisor would do.
+    pub fn start_again(&mut self) {
+        assert!(self.process.ended().is_some(), "broker {} still runs", self.setup.id);
+        self.starts += 1;
+        if is_reference() {
+            eventually(90, "the broker starts again", || {
+                self.process = start_process(&self.setup);
+                loop {
+                    let log = self.log();
+                    if log.matches(STARTED).count() >= self.starts {
+                        return Ok(());
+                    }
+                    if let Some(status) = self.process.ended() {
+                        assert!(tail(&log, 80).contains("NodeExists"), "ended with {status}:\n{}", tail(&log, 40));
+                        return Err(format!("ended with {status}"));
+                    }
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            });
+        } else {
+            self.process = start_process(&self.setup);
+            self.wait_until_started();
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the end of the log of broker {}\n{}\n---", self.setup.id, tail(&self.log(), 15));
+        }
+    }
+}

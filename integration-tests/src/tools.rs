@@ -1,0 +1,67 @@
+//! The stock tools and clients, run to their end with a deadline.
+
+use crate::process::{Outcome, run, run_with_input};
+use crate::repository;
+use std::path::PathBuf;
+
+/// No stock tool takes longer than this on a machine with two busy cores, unless something hangs.
+const DEADLINE_SECONDS: u64 = 90;
+
+fn words(program: &str, arguments: &[&str]) -> Vec<String> {
+    std::iter::once(program).chain(arguments.iter().copied()).map(str::to_owned).collect()
+}
+
+/// Runs one of Kafka's own tools: `kafka("kafka-topics", &["--list", …])`.
+pub fn kafka(tool: &str, arguments: &[&str]) -> Outcome {
+    kafka_with_input(tool, arguments, &[])
+}
+
+/// As [`kafka`], with something on its standard input.
+pub fn kafka_with_input(tool: &str, arguments: &[&str], input: &[u8]) -> Outcome {
+    let launcher = repository().join("integration-tests/tools/kafka").display().to_string();
+    let mut all = words(&launcher, &[tool]);
+    all.extend(arguments.iter().map(|a| (*a).to_owned()));
+    run_with_input(&all, input, DEADLINE_SECONDS)
+}
+
+/// Runs kcat.
+pub fn kcat(arguments: &[&str]) -> Outcome {
+    run(&words("kcat", arguments), DEADLINE_SECONDS)
+}
+
+/// As [`kcat`], with something on its standard input.
+pub fn kcat_with_input(arguments: &[&str], input: &[u8]) -> Outcome {
+    run_with_input(&words("kcat", arguments), input, DEADLINE_SECONDS)
+}
+
+/// Runs one of the clients of `tools/clients`: `python/confluent.py`, `python/pure.py`, `node/client.js` or `go`.
+///
+/// # Panics
+/// Panics when what it needs has not been set up, or for another name.
+pub fn client(name: &str, arguments: &[&str]) -> Outcome {
+    let cache = cache();
+    let source = repository().join("integration-tests/tools/clients").join(name).display().to_string();
+    let (program, script) = match name.split('/').next() {
+        Some("python") => (cache.join("python/bin/python"), Some(source)),
+        Some("node") => (PathBuf::from("node"), Some(source)),
+        Some("go") => (cache.join("go/franz"), None),
+        _ => panic!("no client named {name}"),
+    };
+    let marker = cache.join(name.split('/').next().unwrap_or(name)).join(".complete");
+    assert!(marker.exists(), "{name} has not been set up: run integration-tests/tools/set-up");
+    // Node looks for modules beside the script; ours are in the cache.
+    let modules = format!("NODE_PATH={}", cache.join("node/node_modules").display());
+    let mut all = vec!["env".to_owned(), modules, program.display().to_string()];
+    all.extend(script);
+    all.extend(arguments.iter().map(|a| (*a).to_owned()));
+    run(&all, DEADLINE_SECONDS)
+}
+
+/// Where `tools/set-up` puts what it fetches; see `tools/lib.sh`.
+fn cache() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    set("OTTLA_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|c| c.join("ottla")))
+        .or_else(|| set("HOME").map(|h| h.join(".cache/ottla")))
+        .expect("one of OTTLA_CACHE, XDG_CACHE_HOME and HOME is set")
+}

@@ -1,0 +1,3 @@
+//! What a stranger sees: our programs, a real ZooKeeper, stock clients.
+
+mod topics;
