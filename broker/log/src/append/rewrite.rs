@@ -1,0 +1,1 @@
+//! Writes a batch anew: another codec, or offsets put right.

@@ -1,0 +1,1 @@
+//! Reads every record of a batch once, compressed or not.

@@ -1,0 +1,106 @@
+//! Decompression, streaming and whole.
+
+use std::io::{self, Read};
+
+use flate2::bufread::MultiGzDecoder;
+use lz4_flex::frame::FrameDecoder;
+use zstd::stream::read::Decoder as ZstdDecoder;
+
+use super::snappy::SnappyReader;
+use super::{CompressionType, DecompressError};
+
+/// The window that a zstd frame may ask for, as a power of two: the library's own default, 128 MB.
+///
+/// Java producers at the highest levels use it; what a frame declares is only touched as far as content fills it.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+/// Content of a compressed batch, piece by piece.
+pub struct Decoder<'a>(Kind<'a>);
+
+enum Kind<'a> {
+    None(&'a [u8]),
+    Gzip(Box<MultiGzDecoder<&'a [u8]>>),
+    Snappy(SnappyReader<'a>),
+    Lz4(Box<FrameDecoder<&'a [u8]>>),
+    Zstd(Box<ZstdDecoder<'static, &'a [u8]>>),
+}
+
+impl<'a> Decoder<'a> {
+    /// Reads `input` with `codec`.
+    ///
+    /// # Errors
+    /// A start that already tells that the stream cannot be read.
+    pub fn new(codec: CompressionType, input: &'a [u8]) -> Result<Self, DecompressError> {
+        let broken = |source| DecompressError::Broken { codec, source };
+        Ok(Self(match codec {
+            CompressionType::None => Kind::None(input),
+            CompressionType::Gzip => Kind::Gzip(Box::new(MultiGzDecoder::new(input))),
+            CompressionType::Snappy => Kind::Snappy(SnappyReader::new(input)),
+            CompressionType::Lz4 => {
+                check_lz4_frame(input).map_err(broken)?;
+                Kind::Lz4(Box::new(FrameDecoder::new(input)))
+            }
+            CompressionType::Zstd => {
+                let mut decoder = ZstdDecoder::with_buffer(input).map_err(broken)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(broken)?;
+                Kind::Zstd(Box::new(decoder))
+            }
+        }))
+    }
+}
+
+impl Read for Decoder<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Kind::None(input) => input.read(out),
+            Kind::Gzip(decoder) => decoder.read(out),
+            Kind::Snappy(decoder) => decoder.read(out),
+            Kind::Lz4(decoder) => decoder.read(out),
+            Kind::Zstd(decoder) => decoder.read(out),
+        }
+    }
+}
+
+/// Refuses LZ4 frames whose blocks depend on each other: Kafka's consumers cannot read them.
+///
+/// Source: Kafka 3.9 `Lz4BlockInputStream.FLG.validate`.
+fn check_lz4_frame(input: &[u8]) -> io::Result<()> {
+    const MAGIC: [u8; 4] = 0x184D_2204u32.to_le_bytes();
+    const INDEPENDENT: u8 = 0x20;
+    match input {
+        [a, b, c, d, flags, ..] if [*a, *b, *c, *d] == MAGIC => {
+            if flags & INDEPENDENT == 0 {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "dependent block stream is unsupported",
+                ));
+            }
+            Ok(())
+        }
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "not an lz4 frame")),
+    }
+}
+
+/// Appends the content of `input` to `out`, at most `limit` bytes of it.
+///
+/// `out` grows with what has been decompressed, never with what a header declares.
+///
+/// # Errors
+/// A broken stream, or more content than `limit`; `out` then holds the part that was read.
+pub fn decompress(
+    codec: CompressionType,
+    input: &[u8],
+    limit: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), DecompressError> {
+    let before = out.len();
+    let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    Decoder::new(codec, input)?
+        .take(bound)
+        .read_to_end(out)
+        .map_err(|source| DecompressError::Broken { codec, source })?;
+    if out.len() - before > limit {
+        return Err(DecompressError::TooLarge { limit });
+    }
+    Ok(())
+}
