@@ -13,8 +13,23 @@
 //! Source: Kafka 3.9 `GroupCoordinator.scala`, `GroupMetadata.scala`, `GroupMetadataManager.scala`; KIP-62, 134, 211, 345, 394, 814.
 
 mod api;
+mod commit;
+mod group;
+mod groups;
+mod join;
+mod loading;
+mod member;
+mod membership;
+mod offsets;
+mod outbox;
 mod record;
+mod removal;
 mod state;
+mod subscription;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod timers;
 
 pub use api::{
     AppendFailure, Batch, CommitAnswer, CommitRequest, CommittedOffset, Effect, FetchedOffset, GroupConfig,
@@ -22,5 +37,7 @@ pub use api::{
     LeavingMember, MemberDescription, Missed, NO_GENERATION, Note, Now, Protocol, SyncAnswer, SyncRequest, Ticket,
     TransactionalCommitRequest, UNKNOWN_MEMBER_ID, WriteId,
 };
+pub use groups::Groups;
+pub use loading::Loader;
 pub use record::{Key, Record, RecordError, StoredGroup, StoredMember};
 pub use state::GroupState;

@@ -114,3 +114,346 @@ pub enum RecordError {
     #[error("a string is too long to be stored")]
     TooLong,
 }
+
+const OFFSET_KEY: i16 = 1;
+const GROUP_KEY: i16 = 2;
+/// The highest version that is not flexible; Kafka stays at it until a tagged field is needed.
+const VALUE_VERSION: i16 = 3;
+/// Has `expireTimestamp`; the only one that does.
+const EXPIRING_OFFSET_VERSION: i16 = 1;
+const HIGHEST_VALUE_VERSION: i16 = 4;
+
+impl Key {
+    /// The key's bytes; `None` for [`Key::Unknown`], which is never written.
+    ///
+    /// # Errors
+    /// [`RecordError::TooLong`] for ids and topics over 32,767 bytes.
+    pub fn encode(&self) -> Result<Option<Bytes>, RecordError> {
+        let mut out = BytesMut::with_capacity(64);
+        match self {
+            Self::Offset { group_id, partition } => {
+                out.put_i16(OFFSET_KEY);
+                put_string(&mut out, group_id)?;
+                put_string(&mut out, &partition.topic)?;
+                out.put_i32(partition.partition);
+            }
+            Self::Group { group_id } => {
+                out.put_i16(GROUP_KEY);
+                put_string(&mut out, group_id)?;
+            }
+            Self::Unknown(_) => return Ok(None),
+        }
+        Ok(Some(out.freeze()))
+    }
+
+    /// Reads a key.
+    ///
+    /// # Errors
+    /// If the bytes are not a key of their version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let mut reader = Reader { left: bytes };
+        let version = reader.i16()?;
+        Ok(match version {
+            0 | OFFSET_KEY => Self::Offset {
+                group_id: reader.string()?,
+                partition: TopicPartition {
+                    topic: reader.string()?,
+                    partition: reader.i32()?,
+                },
+            },
+            GROUP_KEY => Self::Group {
+                group_id: reader.string()?,
+            },
+            other => Self::Unknown(other),
+        })
+    }
+}
+
+impl CommittedOffset {
+    /// The value's bytes: version 3, or version 1 for an offset with an expiry of its own.
+    ///
+    /// # Errors
+    /// [`RecordError::TooLong`] for metadata over 32,767 bytes.
+    pub fn encode(&self) -> Result<Bytes, RecordError> {
+        let mut out = BytesMut::with_capacity(32 + self.metadata.len());
+        match self.expire_timestamp {
+            None => {
+                out.put_i16(VALUE_VERSION);
+                out.put_i64(self.offset.0);
+                out.put_i32(self.leader_epoch.0);
+                put_string(&mut out, &self.metadata)?;
+                out.put_i64(self.commit_timestamp.0);
+            }
+            Some(expire) => {
+                out.put_i16(EXPIRING_OFFSET_VERSION);
+                out.put_i64(self.offset.0);
+                put_string(&mut out, &self.metadata)?;
+                out.put_i64(self.commit_timestamp.0);
+                out.put_i64(expire.0);
+            }
+        }
+        Ok(out.freeze())
+    }
+
+    /// Reads a value of any version Kafka wrote.
+    ///
+    /// # Errors
+    /// If the bytes are not a value of their version, or the version is not 0 to 4.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let mut reader = Reader { left: bytes };
+        let version = reader.value_version()?;
+        let offset = Offset(reader.i64()?);
+        let leader_epoch = if version >= 3 {
+            LeaderEpoch(reader.i32()?)
+        } else {
+            LeaderEpoch::NONE
+        };
+        let metadata = if version >= 4 {
+            reader.compact_string()?
+        } else {
+            reader.string()?
+        };
+        let commit_timestamp = Millis(reader.i64()?);
+        let expire_timestamp = if version == EXPIRING_OFFSET_VERSION {
+            Some(Millis(reader.i64()?)).filter(|at| *at != Millis::NONE)
+        } else {
+            None
+        };
+        Ok(Self {
+            offset,
+            leader_epoch,
+            metadata,
+            commit_timestamp,
+            expire_timestamp,
+        })
+    }
+}
+
+impl StoredGroup {
+    /// The value's bytes, version 3.
+    ///
+    /// # Errors
+    /// [`RecordError::TooLong`] for any string over 32,767 bytes.
+    pub fn encode(&self) -> Result<Bytes, RecordError> {
+        let mut out = BytesMut::with_capacity(64 + self.members.len() * 256);
+        out.put_i16(VALUE_VERSION);
+        put_string(&mut out, &self.protocol_type)?;
+        out.put_i32(self.generation_id);
+        put_nullable_string(&mut out, self.protocol_name.as_deref())?;
+        put_nullable_string(&mut out, self.leader_id.as_deref())?;
+        out.put_i64(self.current_state_timestamp.0);
+        put_count(&mut out, self.members.len())?;
+        for member in &self.members {
+            put_string(&mut out, &member.member_id)?;
+            put_nullable_string(&mut out, member.group_instance_id.as_deref())?;
+            put_string(&mut out, &member.client_id)?;
+            put_string(&mut out, &member.client_host)?;
+            out.put_i32(member.rebalance_timeout_ms);
+            out.put_i32(member.session_timeout_ms);
+            put_bytes(&mut out, &member.subscription)?;
+            put_bytes(&mut out, &member.assignment)?;
+        }
+        Ok(out.freeze())
+    }
+
+    /// Reads a value of any version Kafka wrote. Before version 1 the session timeout is also the rebalance timeout.
+    ///
+    /// # Errors
+    /// If the bytes are not a value of their version, or the version is not 0 to 4.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let mut reader = Reader { left: bytes };
+        let version = reader.value_version()?;
+        let flexible = version >= 4;
+        let protocol_type = reader.text(flexible)?;
+        let generation_id = reader.i32()?;
+        let protocol_name = reader.nullable_text(flexible)?;
+        let leader_id = reader.nullable_text(flexible)?;
+        let current_state_timestamp = if version >= 2 {
+            Millis(reader.i64()?)
+        } else {
+            Millis::NONE
+        };
+        let count = reader.count(flexible)?;
+        let mut members = Vec::with_capacity(count);
+        for _ in 0..count {
+            let member_id = reader.text(flexible)?;
+            let group_instance_id = if version >= 3 {
+                reader.nullable_text(flexible)?
+            } else {
+                None
+            };
+            let client_id = reader.text(flexible)?;
+            let client_host = reader.text(flexible)?;
+            let rebalance_timeout_ms = if version >= 1 { Some(reader.i32()?) } else { None };
+            let session_timeout_ms = reader.i32()?;
+            let subscription = reader.blob(flexible)?;
+            let assignment = reader.blob(flexible)?;
+            if flexible {
+                reader.skip_tagged_fields()?;
+            }
+            members.push(StoredMember {
+                member_id,
+                group_instance_id,
+                client_id,
+                client_host,
+                rebalance_timeout_ms: rebalance_timeout_ms.unwrap_or(session_timeout_ms),
+                session_timeout_ms,
+                subscription,
+                assignment,
+            });
+        }
+        Ok(Self {
+            protocol_type,
+            generation_id,
+            protocol_name,
+            leader_id,
+            current_state_timestamp,
+            members,
+        })
+    }
+}
+
+fn put_string(out: &mut BytesMut, text: &str) -> Result<(), RecordError> {
+    out.put_i16(i16::try_from(text.len()).map_err(|_| RecordError::TooLong)?);
+    out.put_slice(text.as_bytes());
+    Ok(())
+}
+
+fn put_nullable_string(out: &mut BytesMut, text: Option<&str>) -> Result<(), RecordError> {
+    match text {
+        Some(text) => put_string(out, text),
+        None => {
+            out.put_i16(-1);
+            Ok(())
+        }
+    }
+}
+
+fn put_count(out: &mut BytesMut, count: usize) -> Result<(), RecordError> {
+    out.put_i32(i32::try_from(count).map_err(|_| RecordError::TooLong)?);
+    Ok(())
+}
+
+fn put_bytes(out: &mut BytesMut, bytes: &[u8]) -> Result<(), RecordError> {
+    put_count(out, bytes.len())?;
+    out.put_slice(bytes);
+    Ok(())
+}
+
+/// The fewest bytes that a stored member takes, at any version: what a count may promise at most.
+const SMALLEST_MEMBER: usize = 15;
+
+/// Takes fields off the front of a record.
+pub(super) struct Reader<'a> {
+    pub(super) left: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], RecordError> {
+        let (taken, left) = self.left.split_at_checked(count).ok_or(RecordError::Truncated)?;
+        self.left = left;
+        Ok(taken)
+    }
+
+    pub(super) fn i16(&mut self) -> Result<i16, RecordError> {
+        self.left.try_get_i16().map_err(|_| RecordError::Truncated)
+    }
+
+    pub(super) fn i32(&mut self) -> Result<i32, RecordError> {
+        self.left.try_get_i32().map_err(|_| RecordError::Truncated)
+    }
+
+    fn i64(&mut self) -> Result<i64, RecordError> {
+        self.left.try_get_i64().map_err(|_| RecordError::Truncated)
+    }
+
+    fn value_version(&mut self) -> Result<i16, RecordError> {
+        match self.i16()? {
+            version @ 0..=HIGHEST_VALUE_VERSION => Ok(version),
+            other => Err(RecordError::UnknownVersion(other)),
+        }
+    }
+
+    fn utf8(&mut self, length: usize) -> Result<Arc<str>, RecordError> {
+        let bytes = self.take(length)?;
+        core::str::from_utf8(bytes)
+            .map(Arc::from)
+            .map_err(|_| RecordError::NotUtf8)
+    }
+
+    pub(super) fn string(&mut self) -> Result<Arc<str>, RecordError> {
+        let length = usize::try_from(self.i16()?).map_err(|_| RecordError::Null)?;
+        self.utf8(length)
+    }
+
+    fn compact_string(&mut self) -> Result<Arc<str>, RecordError> {
+        let length = self.compact_length()?.ok_or(RecordError::Null)?;
+        self.utf8(length)
+    }
+
+    fn text(&mut self, flexible: bool) -> Result<Arc<str>, RecordError> {
+        if flexible { self.compact_string() } else { self.string() }
+    }
+
+    fn nullable_text(&mut self, flexible: bool) -> Result<Option<Arc<str>>, RecordError> {
+        let length = if flexible {
+            self.compact_length()?
+        } else {
+            match self.i16()? {
+                -1 => None,
+                length => Some(usize::try_from(length).map_err(|_| RecordError::BadLength)?),
+            }
+        };
+        length.map(|length| self.utf8(length)).transpose()
+    }
+
+    fn blob(&mut self, flexible: bool) -> Result<Bytes, RecordError> {
+        let length = if flexible {
+            self.compact_length()?.ok_or(RecordError::Null)?
+        } else {
+            usize::try_from(self.i32()?).map_err(|_| RecordError::Null)?
+        };
+        self.take(length).map(Bytes::copy_from_slice)
+    }
+
+    fn count(&mut self, flexible: bool) -> Result<usize, RecordError> {
+        let count = if flexible {
+            self.compact_length()?.ok_or(RecordError::Null)?
+        } else {
+            usize::try_from(self.i32()?).map_err(|_| RecordError::Null)?
+        };
+        if count > self.left.len() / SMALLEST_MEMBER {
+            return Err(RecordError::BadLength);
+        }
+        Ok(count)
+    }
+
+    /// An unsigned varint, one more than the length; zero is null.
+    fn compact_length(&mut self) -> Result<Option<usize>, RecordError> {
+        Ok((self.unsigned_varint()? as usize).checked_sub(1))
+    }
+
+    fn unsigned_varint(&mut self) -> Result<u32, RecordError> {
+        let mut value = 0u32;
+        for shift in [0, 7, 14, 21, 28] {
+            let byte = self.left.try_get_u8().map_err(|_| RecordError::Truncated)?;
+            if shift == 28 && byte > 0x0f {
+                return Err(RecordError::BadLength);
+            }
+            value |= u32::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(RecordError::BadLength)
+    }
+
+    fn skip_tagged_fields(&mut self) -> Result<(), RecordError> {
+        for _ in 0..self.unsigned_varint()? {
+            self.unsigned_varint()?;
+            let size = self.unsigned_varint()?;
+            self.take(size as usize)?;
+        }
+        Ok(())
+    }
+}
