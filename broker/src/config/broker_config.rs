@@ -274,6 +274,7 @@ impl BrokerConfig {
             "replica.fetch.wait.max.ms should always be less than or equal to replica.lag.time.max.ms to prevent frequent changes in ISR",
         )?;
         self.validate_listeners()?;
+        self.refuse_what_would_be_ignored_at_a_cost()?;
         require(
             self.queued_max_request_bytes <= 0
                 || self.queued_max_request_bytes >= i64::from(self.socket_request_max_bytes),
@@ -345,6 +346,59 @@ impl BrokerConfig {
             }
         }
         Ok(())
+    }
+
+    /// What is asked for and not there, and would be missed: another kind of cluster, or protection. Everything else that
+    /// has no effect yet is only named in a warning.
+    fn refuse_what_would_be_ignored_at_a_cost(&self) -> Result<(), ConfigError> {
+        const DEFAULT_PRINCIPAL_BUILDER: &str =
+            "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder";
+        let set = |key: &str| {
+            self.originals
+                .get(key)
+                .map(|text| text.trim())
+                .filter(|text| !text.is_empty())
+        };
+        let refuse = |reason: String| Err(ConfigError::Refused(reason));
+        for key in ["process.roles", "controller.listener.names"] {
+            if let Some(value) = set(key) {
+                return refuse(format!(
+                    "{key}={value} asks for KRaft mode, but this broker runs on ZooKeeper: remove {key} and set zookeeper.connect"
+                ));
+            }
+        }
+        if self.value("zookeeper.metadata.migration.enable") == Some(Value::Boolean(true)) {
+            return refuse(
+                "zookeeper.metadata.migration.enable=true asks for a migration to KRaft, which this broker does not take part in".into(),
+            );
+        }
+        for key in [
+            "authorizer.class.name",
+            "create.topic.policy.class.name",
+            "alter.config.policy.class.name",
+        ] {
+            if let Some(class) = set(key) {
+                return refuse(format!(
+                    "{key}={class} would not be enforced: this broker has no such check yet, and does not start as if it had"
+                ));
+            }
+        }
+        if let Some(class) = set("principal.builder.class").filter(|class| *class != DEFAULT_PRINCIPAL_BUILDER) {
+            return refuse(format!(
+                "principal.builder.class={class} is a Java class and cannot run here"
+            ));
+        }
+        match self
+            .listeners
+            .iter()
+            .find(|listener| listener.security_protocol != SecurityProtocol::Plaintext)
+        {
+            Some(listener) => refuse(format!(
+                "the listener {listener} uses {}, which is not served yet; only PLAINTEXT is",
+                listener.security_protocol
+            )),
+            None => Ok(()),
+        }
     }
 
     /// The value of `key`: set, or the default. `None`: no such key.

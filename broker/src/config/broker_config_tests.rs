@@ -176,6 +176,40 @@ fn what_kafka_refuses_is_refused_in_its_words() {
 }
 
 #[test]
+fn what_would_be_missed_if_it_were_ignored_is_refused() {
+    let check = |key: &str, value: &str, expected: &str| {
+        let error = config(&[(key, value)]).map(drop).unwrap_err().to_string();
+        assert_eq!(error, expected);
+    };
+    check(
+        "process.roles",
+        "broker",
+        "process.roles=broker asks for KRaft mode, but this broker runs on ZooKeeper: remove process.roles and set zookeeper.connect",
+    );
+    check(
+        "zookeeper.metadata.migration.enable",
+        "true",
+        "zookeeper.metadata.migration.enable=true asks for a migration to KRaft, which this broker does not take part in",
+    );
+    check(
+        "authorizer.class.name",
+        "kafka.security.authorizer.AclAuthorizer",
+        "authorizer.class.name=kafka.security.authorizer.AclAuthorizer would not be enforced: this broker has no such check yet, and does not start as if it had",
+    );
+    check(
+        "principal.builder.class",
+        "my.Builder",
+        "principal.builder.class=my.Builder is a Java class and cannot run here",
+    );
+    check(
+        "listeners",
+        "PLAINTEXT://:9092,SSL://:9093",
+        "the listener SSL://:9093 uses SSL, which is not served yet; only PLAINTEXT is",
+    );
+    assert!(config(&[("process.roles", ""), ("authorizer.class.name", "")]).is_ok());
+}
+
+#[test]
 fn two_listeners_of_a_compose_file_are_understood() {
     let config = config(&[
         ("listeners", "INTERNAL://0.0.0.0:29092,EXTERNAL://0.0.0.0:9092"),
