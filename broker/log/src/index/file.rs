@@ -1,0 +1,316 @@
+//! An index file: an array of fixed-size entries, appended at the end, searched by halves.
+//!
+//! Invariants: entries are in ascending order of their first field and none is all zeros, so that the zeros of the
+//! preallocated rest are told from entries; a reader never holds the lock across a read of the disk.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::disk::{Disk, DiskContext, DiskError};
+
+/// The directory of a log, shared by its files: it is renamed when the log is deleted.
+#[derive(Debug)]
+pub(crate) struct SharedDir(RwLock<Arc<Path>>);
+
+impl SharedDir {
+    pub(crate) fn new(dir: impl Into<Arc<Path>>) -> Arc<Self> {
+        Arc::new(Self(RwLock::new(dir.into())))
+    }
+
+    pub(crate) fn path(&self) -> Arc<Path> {
+        self.0.read().clone()
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.read().join(name)
+    }
+
+    pub(crate) fn renamed(&self, to: impl Into<Arc<Path>>) {
+        *self.0.write() = to.into();
+    }
+}
+
+/// How many of the newest entries are kept in memory: Kafka's "warm" section is 8 KiB as well.
+const TAIL_ENTRIES: usize = 512;
+
+/// The file, opened when it is first needed: most segments of most logs are never looked into.
+pub(super) struct IndexFile<const N: usize> {
+    disk: Disk,
+    dir: Arc<SharedDir>,
+    name: String,
+    state: Mutex<Option<Open<N>>>,
+}
+
+struct Open<const N: usize> {
+    file: Arc<File>,
+    /// Entries in the file.
+    count: usize,
+    /// The newest of them; the last one is the last of the file. All of them while there are few.
+    tail: Vec<[u8; N]>,
+    /// Length of the file, with the preallocated rest.
+    len: u64,
+    /// Whether there are writes that are not synced.
+    dirty: bool,
+}
+
+impl<const N: usize> IndexFile<N> {
+    /// The file `name` in `dir`, which need not exist.
+    pub(super) fn new(disk: Disk, dir: Arc<SharedDir>, name: String) -> Self {
+        Self {
+            disk,
+            dir,
+            name,
+            state: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.dir.file(&self.name)
+    }
+
+    /// A new, empty, preallocated file, in place of whatever was there.
+    pub(super) fn create(&self, max_bytes: u32) -> Result<(), DiskError> {
+        let mut state = self.state.lock();
+        let path = self.path();
+        let file = self.disk.open(&path)?;
+        let len = u64::from(max_bytes) / N as u64 * N as u64;
+        if file.metadata().doing("stat", &path)?.len() > 0 {
+            self.disk.set_len(&file, &path, 0)?;
+        }
+        self.disk.set_len(&file, &path, len)?;
+        *state = Some(Open {
+            file: Arc::new(file),
+            count: 0,
+            tail: Vec::new(),
+            len,
+            dirty: true,
+        });
+        Ok(())
+    }
+
+    /// Runs `f` on the opened file.
+    fn with<R>(&self, f: impl FnOnce(&mut Open<N>) -> Result<R, DiskError>) -> Result<R, DiskError> {
+        let mut state = self.state.lock();
+        if state.is_none() {
+            *state = Some(self.load()?);
+        }
+        match state.as_mut() {
+            Some(open) => f(open),
+            None => unreachable!("loaded above"),
+        }
+    }
+
+    fn load(&self) -> Result<Open<N>, DiskError> {
+        let path = self.path();
+        let file = self.disk.open(&path)?;
+        let len = file.metadata().doing("stat", &path)?.len();
+        let slots = (len / N as u64) as usize;
+        // An entry is never all zeros, and the unused rest always is: find where one becomes the other.
+        let (mut used, mut unused) = (0, slots);
+        while used < unused {
+            let middle = used + (unused - used) / 2;
+            let mut entry = [0; N];
+            file.read_exact_at(&mut entry, (middle * N) as u64)
+                .doing("read", &path)?;
+            if entry == [0; N] {
+                unused = middle;
+            } else {
+                used = middle + 1;
+            }
+        }
+        let mut open = Open {
+            file: Arc::new(file),
+            count: used,
+            tail: Vec::new(),
+            len,
+            dirty: false,
+        };
+        open.reload_tail(&path)?;
+        Ok(open)
+    }
+
+    pub(super) fn count(&self) -> Result<usize, DiskError> {
+        self.with(|open| Ok(open.count))
+    }
+
+    /// The last entry.
+    pub(super) fn last(&self) -> Result<Option<[u8; N]>, DiskError> {
+        self.with(|open| Ok(open.tail.last().copied()))
+    }
+
+    pub(super) fn first(&self) -> Result<Option<[u8; N]>, DiskError> {
+        self.entry(0)
+    }
+
+    /// The entry at `at`, counted from 0.
+    pub(super) fn entry(&self, at: usize) -> Result<Option<[u8; N]>, DiskError> {
+        let file = self.with(|open| {
+            Ok(if at >= open.count {
+                Err(None)
+            } else if at >= open.tail_start() {
+                Err(Some(open.tail[at - open.tail_start()]))
+            } else {
+                Ok(open.file.clone())
+            })
+        })?;
+        match file {
+            Err(known) => Ok(known),
+            Ok(file) => self.entry_in_file(&file, at).map(Some),
+        }
+    }
+
+    fn entry_in_file(&self, file: &File, at: usize) -> Result<[u8; N], DiskError> {
+        let mut entry = [0; N];
+        match file.read_exact_at(&mut entry, (at * N) as u64) {
+            Ok(()) => Ok(entry),
+            Err(error) => Err(error).doing("read", &self.path()),
+        }
+    }
+
+    /// How many entries there are and how many entries (a prefix) are for `keep`, and the last of those.
+    pub(super) fn search(&self, keep: impl Fn(&[u8; N]) -> bool) -> Result<(usize, Option<[u8; N]>), DiskError> {
+        enum Where<const N: usize> {
+            Found(usize, Option<[u8; N]>),
+            Below(Arc<File>, usize),
+        }
+        let place = self.with(|open| {
+            let start = open.tail_start();
+            let kept = open.tail.partition_point(&keep);
+            Ok(if kept > 0 {
+                Where::Found(start + kept, Some(open.tail[kept - 1]))
+            } else if start == 0 {
+                Where::Found(0, None)
+            } else {
+                Where::Below(open.file.clone(), start)
+            })
+        })?;
+        match place {
+            Where::Found(kept, last) => Ok((kept, last)),
+            Where::Below(file, entries) => {
+                let (mut low, mut high) = (0, entries);
+                let mut last = None;
+                while low < high {
+                    let middle = low + (high - low) / 2;
+                    let entry = self.entry_in_file(&file, middle)?;
+                    if keep(&entry) {
+                        last = Some(entry);
+                        low = middle + 1;
+                    } else {
+                        high = middle;
+                    }
+                }
+                Ok((low, last))
+            }
+        }
+    }
+
+    /// Whether the preallocated file has no room for `more` entries.
+    pub(super) fn is_full(&self, max_bytes: u32, more: usize) -> Result<bool, DiskError> {
+        let slots = max_bytes as usize / N;
+        self.with(|open| Ok(open.count + more > slots))
+    }
+
+    pub(super) fn append(&self, entry: [u8; N]) -> Result<(), DiskError> {
+        debug_assert!(entry != [0; N], "zeros would read as unused");
+        self.with(|open| {
+            let position = (open.count * N) as u64;
+            self.disk.write_at(&open.file, || self.path(), &entry, position)?;
+            open.count += 1;
+            open.len = open.len.max(position + N as u64);
+            open.dirty = true;
+            if open.tail.len() == 2 * TAIL_ENTRIES {
+                open.tail.drain(..TAIL_ENTRIES);
+            }
+            open.tail.push(entry);
+            Ok(())
+        })
+    }
+
+    /// Keeps the first `count` entries, zeroing the rest.
+    pub(super) fn truncate_to(&self, count: usize) -> Result<(), DiskError> {
+        let path = self.path();
+        self.with(|open| {
+            if count >= open.count {
+                return Ok(());
+            }
+            let (kept, len) = ((count * N) as u64, open.len);
+            // Cutting and growing again zeroes what was cut: a crash between the two leaves a shorter, valid index.
+            self.disk.set_len(&open.file, &path, kept)?;
+            open.len = kept;
+            self.disk.set_len(&open.file, &path, len)?;
+            open.len = len;
+            open.count = count;
+            open.dirty = true;
+            open.reload_tail(&path)
+        })
+    }
+
+    /// Makes the file as long as its entries.
+    pub(super) fn trim(&self) -> Result<(), DiskError> {
+        self.with(|open| {
+            let len = (open.count * N) as u64;
+            if open.len != len {
+                self.disk.set_len(&open.file, &self.path(), len)?;
+                open.len = len;
+                open.dirty = true;
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes room for entries up to `max_bytes`: the segment is active (again).
+    pub(super) fn preallocate(&self, max_bytes: u32) -> Result<(), DiskError> {
+        self.with(|open| {
+            let len = (u64::from(max_bytes) / N as u64 * N as u64).max((open.count * N) as u64);
+            if open.len != len {
+                self.disk.set_len(&open.file, &self.path(), len)?;
+                open.len = len;
+            }
+            Ok(())
+        })
+    }
+
+    /// Waits until what was written is on the device.
+    pub(super) fn sync(&self) -> Result<(), DiskError> {
+        let file = {
+            let mut state = self.state.lock();
+            match state.as_mut() {
+                Some(open) if open.dirty => {
+                    open.dirty = false;
+                    open.file.clone()
+                }
+                _ => return Ok(()),
+            }
+        };
+        self.disk.sync(&file, &self.path()).inspect_err(|_| {
+            if let Some(open) = self.state.lock().as_mut() {
+                open.dirty = true;
+            }
+        })
+    }
+
+    /// Forgets the handle; the next use opens the file again.
+    pub(super) fn close(&self) {
+        *self.state.lock() = None;
+    }
+}
+
+impl<const N: usize> Open<N> {
+    fn tail_start(&self) -> usize {
+        self.count - self.tail.len()
+    }
+
+    fn reload_tail(&mut self, path: &Path) -> Result<(), DiskError> {
+        let keep = self.count.min(TAIL_ENTRIES);
+        let mut bytes = vec![0; keep * N];
+        self.file
+            .read_exact_at(&mut bytes, ((self.count - keep) * N) as u64)
+            .doing("read", path)?;
+        self.tail = bytes.as_chunks().0.to_vec();
+        Ok(())
+    }
+}
