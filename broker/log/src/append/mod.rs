@@ -27,7 +27,7 @@ use smallvec::SmallVec;
 
 pub use error::{AppendError, RecordRefusal};
 pub use follower::plan_follower;
-pub use leader::plan_leader;
+pub use leader::{Validated, plan_leader};
 
 use crate::batch::{BatchHeader, TimestampType};
 use crate::compress::Compression;
@@ -96,8 +96,6 @@ pub struct Tail<'a> {
     pub topic_partition: &'a TopicPartition,
     /// The next offset to be written.
     pub log_end_offset: Offset,
-    /// Where the log starts, for the texts of refusals.
-    pub log_start_offset: Offset,
     /// The epoch at which this replica leads or follows.
     pub leader_epoch: LeaderEpoch,
     /// The clock.

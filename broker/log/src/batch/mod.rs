@@ -15,7 +15,7 @@ mod entries;
 mod header;
 mod legacy;
 mod records;
-mod varint;
+pub(crate) mod varint;
 
 pub use builder::BatchBuilder;
 pub use control::{ControlRecordType, EndTransactionMarker};
