@@ -121,9 +121,6 @@ pub enum AppendError {
         /// Where the log ends.
         log_end_offset: Offset,
     },
-    /// → KAFKA_STORAGE_ERROR (56). Planning never says so; the log does when it cannot write.
-    #[error("the log cannot be written: {0}")]
-    Disk(std::io::Error),
 }
 
 impl AppendError {
@@ -156,8 +153,7 @@ impl AppendError {
             | Self::Corrupt { .. }
             | Self::UnsupportedCompressionType { .. }
             | Self::MessageTooLarge { .. }
-            | Self::RecordListTooLarge { .. }
-            | Self::Disk(_) => false,
+            | Self::RecordListTooLarge { .. } => false,
             Self::InvalidRecord(_)
             | Self::RecordsRejected { .. }
             | Self::InvalidTimestamp { .. }
