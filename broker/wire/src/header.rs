@@ -151,3 +151,153 @@ pub fn parse_response_header(frame: &Bytes, header_version: i16) -> Result<(i32,
     }
     Ok((correlation_id, frame.slice(walk.position()..)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(bytes: &[u8]) -> Result<(i16, i16, i32, String, usize), HeaderError> {
+        let (header, body) = RequestHeader::parse(&Bytes::copy_from_slice(bytes))?;
+        let client_id = header.client_id.to_string();
+        Ok((
+            header.api.key,
+            header.api_version,
+            header.correlation_id,
+            client_id,
+            body.len(),
+        ))
+    }
+
+    #[test]
+    fn headers_of_every_version_are_read() {
+        let check = |name: &str, bytes: &[u8], expected: (i16, i16, i32, &str, usize)| {
+            let (key, version, correlation_id, client_id, body) = parse(bytes).expect(name);
+            assert_eq!((key, version, correlation_id, &*client_id, body), expected, "{name}");
+        };
+        check(
+            "version 0 has no client id",
+            &[0, 7, 0, 0, 0, 0, 0, 9, 0xaa],
+            (7, 0, 9, "", 1),
+        );
+        check(
+            "version 1",
+            &[0, 7, 0, 1, 0, 0, 0, 9, 0, 2, b'm', b'e', 0xaa],
+            (7, 1, 9, "me", 1),
+        );
+        check(
+            "null client id",
+            &[0, 3, 0, 1, 0, 0, 0, 9, 0xff, 0xff],
+            (3, 1, 9, "", 0),
+        );
+        check(
+            "client id of length -2",
+            &[0, 3, 0, 1, 0, 0, 0, 9, 0xff, 0xfe, 5],
+            (3, 1, 9, "", 1),
+        );
+        check(
+            "client id is not UTF-8",
+            &[0, 3, 0, 1, 0, 0, 0, 9, 0, 1, 0xff],
+            (3, 1, 9, "\u{fffd}", 0),
+        );
+        check(
+            "version 2, no tags",
+            &[0, 3, 0, 9, 0, 0, 0, 9, 0, 1, b'm', 0, 0xaa],
+            (3, 9, 9, "m", 1),
+        );
+        check(
+            "version 2, an unknown tag",
+            &[0, 3, 0, 9, 0, 0, 0, 9, 0, 0, 1, 5, 2, 1, 2, 0xaa, 0xaa],
+            (3, 9, 9, "", 2),
+        );
+        check(
+            "ApiVersions of the future",
+            &[0, 18, 0, 99, 0, 0, 0, 9, 0, 1, b'm', 0, 0xaa],
+            (18, 99, 9, "m", 1),
+        );
+        check(
+            "ApiVersions of no time",
+            &[0, 18, 0xff, 0xff, 0, 0, 0, 9, 0, 1, b'm'],
+            (18, -1, 9, "m", 0),
+        );
+    }
+
+    #[test]
+    fn headers_that_cannot_be_answered_are_refused() {
+        let check = |name: &str, bytes: &[u8], expected: HeaderError| {
+            assert_eq!(parse(bytes).expect_err(name), expected, "{name}");
+        };
+        let truncated = |field, wanted, left| HeaderError::Malformed(Malformed::Truncated { field, wanted, left });
+        check("nothing", &[], truncated("request_api_key", 2, 0));
+        check("key only", &[0, 3], truncated("request_api_version", 2, 0));
+        check(
+            "unknown key",
+            &[0, 99, 0, 0, 0, 0, 0, 0],
+            HeaderError::UnknownApi { api_key: 99 },
+        );
+        check(
+            "KRaft's key",
+            &[0, 52, 0, 0, 0, 0, 0, 0],
+            HeaderError::UnknownApi { api_key: 52 },
+        );
+        check(
+            "version too new",
+            &[0, 3, 0, 13, 0, 0, 0, 0],
+            HeaderError::UnsupportedVersion {
+                api_name: "Metadata",
+                api_version: 13,
+            },
+        );
+        check(
+            "version below zero",
+            &[0, 3, 0xff, 0xff, 0, 0, 0, 0],
+            HeaderError::UnsupportedVersion {
+                api_name: "Metadata",
+                api_version: -1,
+            },
+        );
+        check(
+            "client id is cut",
+            &[0, 3, 0, 1, 0, 0, 0, 9, 0, 9, b'm'],
+            truncated("client_id", 9, 1),
+        );
+        check(
+            "a tag larger than the frame",
+            &[0, 3, 0, 9, 0, 0, 0, 9, 0, 0, 1, 5, 0xff, 0xff, 0xff, 0xff, 7],
+            truncated("tagged field", 0x7fff_ffff, 0),
+        );
+        let mut tags = vec![0, 3, 0, 9, 0, 0, 0, 9, 0, 0, 65];
+        tags.extend([9, 0].repeat(65));
+        check("too many tags", &tags, HeaderError::Malformed(Malformed::TooManyTags));
+        check(
+            "endless varint",
+            &[0, 3, 0, 9, 0, 0, 0, 9, 0, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0],
+            HeaderError::Malformed(Malformed::Varint { field: "tagged fields" }),
+        );
+    }
+
+    #[test]
+    fn a_written_header_reads_back() {
+        for (key, version) in [(7, 0), (7, 1), (3, 12), (18, 0), (18, 4), (0, 3)] {
+            let api = apis::api(key).unwrap();
+            let mut buf = Vec::new();
+            put_request_header(&mut buf, api, version, -5, "me");
+            assert_eq!(buf.len(), request_header_len(api.request_header_version(version), "me"));
+            let (header, body) = RequestHeader::parse(&buf.into()).unwrap();
+            let client_id = if key == 7 && version == 0 { "" } else { "me" };
+            assert_eq!(
+                (header.api, header.api_version, header.correlation_id),
+                (api, version, -5)
+            );
+            assert_eq!((&*header.client_id, body.len()), (client_id, 0));
+
+            let header_version = api.response_header_version(version);
+            let mut buf = Vec::new();
+            put_response_header(&mut buf, header_version, -5);
+            assert_eq!(buf.len(), response_header_len(header_version));
+            assert_eq!(
+                parse_response_header(&buf.into(), header_version),
+                Ok((-5, Bytes::new()))
+            );
+        }
+    }
+}

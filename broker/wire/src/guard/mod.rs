@@ -14,7 +14,8 @@
 pub mod shapes;
 mod walk;
 
-pub(crate) use walk::{Passed, Walk};
+pub use walk::Passed;
+pub(crate) use walk::Walk;
 
 use crate::apis;
 
@@ -115,12 +116,12 @@ pub enum Malformed {
 }
 
 /// Walks the body of a request.
-pub(crate) fn request(api_key: i16, version: i16, body: &[u8]) -> Result<Passed, Malformed> {
+pub fn request(api_key: i16, version: i16, body: &[u8]) -> Result<Passed, Malformed> {
     pass(shapes::request(api_key), api_key, version, body)
 }
 
 /// Walks the body of a response.
-pub(crate) fn response(api_key: i16, version: i16, body: &[u8]) -> Result<Passed, Malformed> {
+pub fn response(api_key: i16, version: i16, body: &[u8]) -> Result<Passed, Malformed> {
     pass(shapes::response(api_key), api_key, version, body)
 }
 

@@ -19,7 +19,7 @@ const TAG_NODE_MEMORY: usize = 512;
 
 /// A message that may be decoded: where it ends, and which lengths have to be rewritten first.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Passed {
+pub struct Passed {
     len: usize,
     odd: Vec<Odd>,
 }
@@ -47,7 +47,7 @@ enum Spelling {
 
 impl Passed {
     /// The message alone, without what follows it, spelt as the crate expects.
-    pub(crate) fn canonical(&self, mut body: Bytes) -> Bytes {
+    pub fn canonical(&self, mut body: Bytes) -> Bytes {
         body.truncate(self.len);
         if self.odd.is_empty() {
             return body;
@@ -66,9 +66,8 @@ impl Passed {
         copy.freeze()
     }
 
-    /// Bytes of the message.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
+    /// Bytes of the message; what follows is not part of it.
+    pub fn message_len(&self) -> usize {
         self.len
     }
 }
@@ -344,5 +343,118 @@ impl<'a> Walk<'a> {
         }
         self.at += len;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use kafka_protocol::messages::{FetchRequest, MetadataRequest, OffsetCommitRequest};
+    use kafka_protocol::protocol::Request;
+
+    use super::*;
+    use crate::codec::decode_request;
+
+    fn refused<R: Request>(version: i16, body: &[u8]) -> Malformed {
+        decode_request::<R>(version, Bytes::copy_from_slice(body))
+            .err()
+            .expect("refused")
+    }
+
+    #[test]
+    fn any_negative_length_is_null_as_in_kafka() {
+        let check = |name: &str, version: i16, body: &[u8]| {
+            let request = decode_request::<MetadataRequest>(version, Bytes::copy_from_slice(body)).expect(name);
+            assert_eq!(request.topics, None, "{name}");
+        };
+        check("count -1", 1, &[0xff, 0xff, 0xff, 0xff]);
+        check("count -2", 1, &[0xff, 0xff, 0xff, 0xfe]);
+        check("least count", 1, &[0x80, 0, 0, 0]);
+        check("compact 0", 9, &[0, 1, 0, 0, 0]);
+        check("compact -2", 9, &[0xff, 0xff, 0xff, 0xff, 0x0f, 1, 0, 0, 0]);
+
+        // Version 2: group, generation, member, retention time, one topic with one partition whose metadata is null.
+        let mut body = vec![0, 1, b'g', 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        body.extend([
+            0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0x80, 0,
+        ]);
+        let request = decode_request::<OffsetCommitRequest>(2, body.into()).expect("string of length -32768");
+        let partition = &request.topics[0].partitions[0];
+        assert_eq!((partition.committed_offset, &partition.committed_metadata), (5, &None));
+    }
+
+    #[test]
+    fn broken_bodies_are_refused_with_the_field_at_fault() {
+        let check = |name: &str, found: Malformed, expected: Malformed| assert_eq!(found, expected, "{name}");
+        check(
+            "null where version 0 forbids it",
+            refused::<MetadataRequest>(0, &[0xff, 0xff, 0xff, 0xff]),
+            Malformed::Null { field: "topics" },
+        );
+        check(
+            "more topics than bytes",
+            refused::<MetadataRequest>(1, &[0, 0, 0, 3, 0, 0]),
+            Malformed::Count {
+                field: "topics",
+                count: 3,
+                left: 2,
+            },
+        );
+        check(
+            "a name beyond the end",
+            refused::<MetadataRequest>(1, &[0, 0, 0, 1, 0, 5, b'a']),
+            Malformed::Truncated {
+                field: "name",
+                wanted: 5,
+                left: 1,
+            },
+        );
+        check(
+            "a version that is not",
+            refused::<MetadataRequest>(13, &[]),
+            Malformed::UnsupportedVersion {
+                api_key: 3,
+                version: 13,
+            },
+        );
+        let mut long = vec![2, 0x81, 0x80, 0x02];
+        long.resize(40_000, b'a');
+        check(
+            "a compact string longer than any other",
+            refused::<MetadataRequest>(9, &long),
+            Malformed::StringTooLong {
+                field: "name",
+                len: 32_768,
+            },
+        );
+        // Fetch version 12, all empty, one tagged field: the replica state of version 15.
+        let mut fetch = vec![0; 4 + 4 + 4 + 4 + 1 + 4 + 4];
+        fetch.extend([1, 1, 1, 1, 1, 0]);
+        check(
+            "a tag of a later version",
+            refused::<FetchRequest>(12, &fetch),
+            Malformed::TagVersion { tag: 1, version: 12 },
+        );
+    }
+
+    #[test]
+    fn odd_nulls_are_bounded() {
+        let partitions = MAX_ODD_NULLS + 1;
+        let mut body = vec![
+            0, 1, b'g', 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, b't',
+        ];
+        body.extend((partitions as u32).to_be_bytes());
+        for _ in 0..partitions {
+            body.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0x80, 0]);
+        }
+        assert_eq!(refused::<OffsetCommitRequest>(2, &body), Malformed::TooManyOddNulls);
+    }
+
+    #[test]
+    fn a_body_spelt_as_usual_is_not_copied() {
+        let body = Bytes::from_static(&[0, 0, 0, 1, 0, 1, b'a', 0xff]);
+        let passed = crate::guard::request(3, 1, &body).expect("passes");
+        let canonical = passed.canonical(body.clone());
+        assert_eq!((canonical.as_ptr(), canonical.len()), (body.as_ptr(), 7));
     }
 }
