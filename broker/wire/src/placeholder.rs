@@ -222,3 +222,141 @@ impl ByteBufMut for Recorder {
         self.written.range(range)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::FetchResponse;
+    use kafka_protocol::messages::fetch_response::{
+        AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData,
+    };
+    use kafka_protocol::protocol::StrBytes;
+
+    use super::*;
+    use crate::codec::encode_response;
+
+    const FETCH: i16 = 1;
+
+    /// What stands in the file range with this index.
+    fn file(index: usize, len: usize) -> Vec<u8> {
+        (0..len).map(|at| (at * 7 + index) as u8).collect()
+    }
+
+    /// An answer for some partitions: `lens` are the lengths of their records, 0 for none.
+    fn response(version: i16, lens: &[usize], mut records: impl FnMut(usize) -> Option<Bytes>) -> FetchResponse {
+        let topics = (0..2).map(|_| {
+            let partitions = lens.iter().enumerate().map(|(at, len)| {
+                let mut partition = PartitionData::default()
+                    .with_partition_index(at as i32)
+                    .with_high_watermark(10)
+                    .with_records(if *len == 0 && at % 2 == 0 {
+                        Some(Bytes::new())
+                    } else {
+                        records(*len)
+                    });
+                if version >= 4 {
+                    let aborted = vec![AbortedTransaction::default(); at];
+                    partition = partition.with_aborted_transactions(Some(aborted));
+                }
+                if version >= 12 && at == 1 {
+                    // A tagged field comes after the records.
+                    let diverging = EpochEndOffset::default().with_epoch(3).with_end_offset(4);
+                    partition = partition.with_diverging_epoch(diverging);
+                }
+                partition
+            });
+            let topic = FetchableTopicResponse::default().with_partitions(partitions.collect());
+            if version <= 12 {
+                topic.with_topic(StrBytes::from_static_str("orders").into())
+            } else {
+                topic
+            }
+        });
+        FetchResponse::default().with_responses(topics.collect())
+    }
+
+    #[test]
+    fn with_the_files_in_place_it_is_the_plain_encoding_at_every_fetch_version() {
+        for version in 0..=17 {
+            for lens in [&[][..], &[0], &[1000], &[5, 0, 20_000, 0, 0, 1], &[90_000, 1, 3]] {
+                let mut index = 0;
+                let plain = response(version, lens, |len| {
+                    (len > 0).then(|| {
+                        index += 1;
+                        file(index - 1, len).into()
+                    })
+                });
+                let mut placeholders = Placeholders::new();
+                let holed = response(version, lens, |len| placeholders.reserve(len));
+                assert_eq!(placeholders.len(), 2 * lens.iter().filter(|len| **len > 0).count());
+
+                let plain = encode_response(77, FETCH, version, &plain).unwrap();
+                let parts = encode_with_files(77, FETCH, version, &holed, &placeholders).unwrap();
+                let joined: Vec<u8> = parts
+                    .iter()
+                    .flat_map(|part| match part {
+                        Part::Bytes(bytes) => bytes.to_vec(),
+                        Part::File { index, len } => file(*index, *len),
+                    })
+                    .collect();
+                assert!(joined == plain, "version {version} {lens:?}");
+                let files: Vec<usize> = parts
+                    .iter()
+                    .filter_map(|part| {
+                        if let Part::File { index, .. } = part {
+                            Some(*index)
+                        } else {
+                            None
+                        }
+                    })
+                    .collect();
+                assert_eq!(
+                    files,
+                    (0..placeholders.len()).collect::<Vec<_>>(),
+                    "version {version} {lens:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn without_placeholders_it_is_one_part() {
+        let response = response(17, &[10], |len| Some(file(0, len).into()));
+        let parts = encode_with_files(5, FETCH, 17, &response, &Placeholders::new()).unwrap();
+        assert_eq!(parts, [Part::Bytes(encode_response(5, FETCH, 17, &response).unwrap())]);
+    }
+
+    #[test]
+    fn a_placeholder_takes_no_memory_however_long() {
+        let mut placeholders = Placeholders::new();
+        assert_eq!(placeholders.reserve(0), None);
+        assert_eq!(placeholders.reserve(MAX_FILE_LEN + 1), None);
+        assert!(placeholders.is_empty());
+        let records = placeholders.reserve(MAX_FILE_LEN).unwrap();
+        let response = response(17, &[1], |_| Some(records.slice(..MAX_FILE_LEN / 3)));
+        // Cut by the caller it is still the same file, from its start.
+        let parts = encode_with_files(5, FETCH, 17, &response, &placeholders).unwrap();
+        assert!(parts.contains(&Part::File {
+            index: 0,
+            len: MAX_FILE_LEN / 3
+        }));
+    }
+
+    #[test]
+    fn what_does_not_fit_a_frame_is_refused() {
+        let mut placeholders = Placeholders::new();
+        let response = response(17, &[1], |_| placeholders.reserve(MAX_FILE_LEN));
+        // Two topics of 1 GiB each pass the 31 bits of a frame's size by the bytes around them.
+        let encoded = encode_with_files(5, FETCH, 17, &response, &placeholders);
+        assert!(
+            matches!(
+                encoded,
+                Err(EncodeError::TooLarge {
+                    api: "Fetch",
+                    version: 17,
+                    ..
+                })
+            ),
+            "{encoded:?}"
+        );
+    }
+}

@@ -1,6 +1,6 @@
 //! Messages made from the shape tables: valid ones of every kind, and ways to spoil them.
 
-use broker_wire::guard::shapes::{Field, Kind, Shape};
+use broker_wire::guard::shapes::{Kind, Shape};
 
 /// xorshift64*: reproducible from its seed, which a failing test prints.
 pub(crate) struct Random(u64);
@@ -40,7 +40,7 @@ impl Maker<'_> {
     pub(crate) fn message(&mut self, shape: &Shape) {
         for field in shape.fields {
             if field.versions.contains(self.version) {
-                self.value(field, field.kind, field.nullable.contains(self.version));
+                self.value(field.kind, field.nullable.contains(self.version));
             }
         }
         if self.flexible {
@@ -53,7 +53,7 @@ impl Maker<'_> {
         for field in shape.tagged {
             if field.versions.contains(self.version) && self.random.one_in(2) {
                 let before = std::mem::take(&mut self.out);
-                self.value(field, field.kind, field.nullable.contains(self.version));
+                self.value(field.kind, field.nullable.contains(self.version));
                 sections.push((field.tag, std::mem::replace(&mut self.out, before)));
             }
         }
@@ -69,7 +69,7 @@ impl Maker<'_> {
         }
     }
 
-    fn value(&mut self, field: &Field, kind: Kind, nullable: bool) {
+    fn value(&mut self, kind: Kind, nullable: bool) {
         if let Some(len) = kind.fixed_len() {
             for at in 0..len {
                 let byte = if matches!(kind, Kind::Bool) {
@@ -107,7 +107,7 @@ impl Maker<'_> {
                 self.length(4, (!null).then_some(count));
                 if !null {
                     for _ in 0..count {
-                        self.value(field, *element, false);
+                        self.value(*element, false);
                     }
                 }
             }
