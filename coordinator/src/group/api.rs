@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use model::{LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition};
 
 use super::record::Record;
 use super::state::GroupState;
@@ -163,7 +163,7 @@ impl AppendFailure {
 }
 
 /// Which waiting request an answer belongs to; made by the shell, opaque here, used at most once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
 /// Which append an outcome belongs to; made here.
@@ -412,8 +412,10 @@ pub struct Batch {
     pub records: Vec<Record>,
     /// The wall clock of the event.
     pub timestamp: Millis,
-    /// Set for transactional commits: the batch is transactional and of this producer, without sequence.
+    /// Set for transactional commits: the batch is transactional and of this producer.
     pub producer: Option<(ProducerId, ProducerEpoch)>,
+    /// 0 for offsets and −1 for all else, with or without a producer: Kafka writes it so, and nobody checks it here.
+    pub base_sequence: Sequence,
 }
 
 /// What the shell must do, in this order.

@@ -2,10 +2,10 @@
 //!
 //! Source: Kafka 3.9 `GroupCoordinator.validateOffsetCommit`, `doCommitOffsets`, `GroupMetadataManager.storeOffsets`.
 
-use model::{Offset, ProducerEpoch, ProducerId, TopicPartition};
+use model::{Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition};
 
 use super::api::{AppendFailure, Batch, CommitAnswer, CommitRequest, GroupError, Ticket, UNKNOWN_MEMBER_ID};
-use super::group::Group;
+use super::classic::Group;
 use super::outbox::{Step, Then};
 use super::record::{Key, Record, RecordError};
 use super::state::GroupState;
@@ -122,6 +122,7 @@ impl Group {
             records,
             timestamp: step.now.wall,
             producer,
+            base_sequence: Sequence(0),
         };
         step.append(batch, self.pending_write(then));
     }

@@ -1,6 +1,6 @@
 //! All groups of one `__consumer_offsets` partition: finds the group, lets it decide, keeps the clock.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use model::{Millis, Offset, ProducerEpoch, ProducerId, TopicPartition};
@@ -10,8 +10,8 @@ use super::api::{
     HeartbeatRequest, JoinAnswer, JoinRequest, LeavingMember, Note, Now, SyncRequest, Ticket,
     TransactionalCommitRequest, UNKNOWN_MEMBER_ID, WriteId,
 };
+use super::classic::Group;
 use super::commit::{deduplicate, refuse_all, with_error};
-use super::group::Group;
 use super::outbox::{Outbox, Step, Then};
 use super::state::GroupState;
 use super::timers::Due;
@@ -23,7 +23,7 @@ use super::timers::Due;
 #[derive(Debug)]
 pub struct Groups {
     config: GroupConfig,
-    groups: HashMap<Arc<str>, Group>,
+    groups: BTreeMap<Arc<str>, Group>,
     out: Outbox,
     incarnations: u64,
     next_cleanup: Millis,
@@ -35,7 +35,7 @@ impl Groups {
         let next_cleanup = now.steady + config.offsets_retention_check_interval;
         Self {
             config,
-            groups: HashMap::new(),
+            groups: BTreeMap::new(),
             out: Outbox::default(),
             incarnations: 0,
             next_cleanup,
@@ -185,7 +185,7 @@ impl Groups {
         }
     }
 
-    /// ListGroups, in no particular order.
+    /// ListGroups, in the order of ids.
     pub fn list(&self) -> impl Iterator<Item = GroupOverview> {
         self.groups.values().map(Group::overview)
     }
@@ -399,12 +399,7 @@ impl Groups {
     }
 
     #[cfg(test)]
-    pub(super) fn group(&self, group_id: &str) -> Option<&Group> {
-        self.groups.get(group_id)
-    }
-
-    #[cfg(test)]
-    pub(super) fn all(&self) -> std::collections::BTreeMap<Arc<str>, &Group> {
-        self.groups.iter().map(|(id, group)| (id.clone(), group)).collect()
+    pub(super) fn all(&self) -> impl Iterator<Item = &Group> {
+        self.groups.values()
     }
 }

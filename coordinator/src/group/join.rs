@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::Offset;
+use model::{Offset, Sequence};
 
 use super::api::{AppendFailure, Batch, GroupError, JoinAnswer, JoinRequest, Missed, Note, Ticket, UNKNOWN_MEMBER_ID};
-use super::group::{Group, InitialDelay, JoinSettings};
+use super::classic::{Group, InitialDelay, JoinSettings};
 use super::member::Member;
 use super::outbox::{StaticReplacement, Step, Then};
 use super::record::{Key, Record, RecordError};
@@ -432,6 +432,7 @@ impl Group {
                     records: vec![record],
                     timestamp: step.now.wall,
                     producer: None,
+                    base_sequence: Sequence::NONE,
                 };
                 step.append(batch, self.pending_write(then));
             }

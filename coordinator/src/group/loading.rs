@@ -10,7 +10,7 @@ use std::sync::Arc;
 use model::{Offset, ProducerId};
 
 use super::api::{CommittedOffset, GroupConfig, Now};
-use super::group::Group;
+use super::classic::Group;
 use super::groups::Groups;
 use super::offsets::{Offsets, Stored};
 use super::record::{Key, RecordError, StoredGroup};

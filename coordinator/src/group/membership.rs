@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::api::{GroupError, HeartbeatRequest, JoinAnswer, LeavingMember, Missed, Note, UNKNOWN_MEMBER_ID};
-use super::group::Group;
+use super::classic::Group;
 use super::outbox::Step;
 use super::state::GroupState;
 

@@ -13,8 +13,8 @@
 //! Source: Kafka 3.9 `GroupCoordinator.scala`, `GroupMetadata.scala`, `GroupMetadataManager.scala`; KIP-62, 134, 211, 345, 394, 814.
 
 mod api;
+mod classic;
 mod commit;
-mod group;
 mod groups;
 mod join;
 mod loading;

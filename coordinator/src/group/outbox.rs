@@ -10,7 +10,7 @@ use super::api::{
     Batch, CommitAnswer, CommittedOffset, Effect, GroupConfig, GroupError, JoinAnswer, Note, Now, SyncAnswer, Ticket,
     WriteId,
 };
-use super::group::JoinSettings;
+use super::classic::JoinSettings;
 use super::timers::{Deadline, Due, Timers};
 
 /// What to do once an append is known to be stored, or not.

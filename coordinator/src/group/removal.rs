@@ -3,10 +3,10 @@
 //! Source: Kafka 3.9 `GroupMetadata.removeExpiredOffsets` (KIP-211), `GroupCoordinator.handleDeleteGroups`,
 //! `handleDeleteOffsets`, `GroupMetadataManager.cleanupGroupMetadata`.
 
-use model::TopicPartition;
+use model::{Sequence, TopicPartition};
 
 use super::api::{Batch, GroupError, Note};
-use super::group::Group;
+use super::classic::Group;
 use super::outbox::Step;
 use super::record::{Key, Record};
 use super::state::GroupState;
@@ -98,6 +98,7 @@ impl Group {
                 records,
                 timestamp: step.now.wall,
                 producer: None,
+                base_sequence: Sequence::NONE,
             });
         }
         if is_dead {

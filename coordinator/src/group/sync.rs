@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::api::{AppendFailure, GroupError, Missed, Note, SyncAnswer, SyncRequest, Ticket};
-use super::group::Group;
+use super::classic::Group;
 use super::outbox::{Step, Then};
 use super::state::GroupState;
 
