@@ -11,18 +11,42 @@ use super::stage::Stage;
 
 #[derive(Clone, Debug)]
 enum Act {
-    Join { who: usize, known: bool, protocols: usize },
-    Sync { who: usize, stale: bool },
-    Heartbeat { who: usize },
-    Leave { who: usize },
-    Commit { who: usize, transactional: bool },
-    EndTransaction { commits: bool },
-    Wait { ms: i64 },
+    Join {
+        who: usize,
+        known: bool,
+        protocols: usize,
+    },
+    Sync {
+        who: usize,
+        stale: bool,
+    },
+    Heartbeat {
+        who: usize,
+    },
+    Leave {
+        who: usize,
+    },
+    Commit {
+        who: usize,
+        transactional: bool,
+    },
+    EndTransaction {
+        commits: bool,
+    },
+    Wait {
+        ms: i64,
+    },
     Hold,
     Store,
-    Fail { mode: usize },
+    Fail {
+        mode: usize,
+    },
     Delete,
     Reload,
+    /// The first `members` do what good clients do: join twice, wait, sync.
+    Settle {
+        members: usize,
+    },
 }
 
 /// Four dynamic members and two static ones, of which each may run twice.
@@ -35,15 +59,31 @@ fn act() -> impl Strategy<Value = Act> {
         4 => (0..WHO).prop_map(|who| Act::Heartbeat { who }),
         2 => (0..WHO).prop_map(|who| Act::Leave { who }),
         4 => (0..WHO, any::<bool>()).prop_map(|(who, transactional)| Act::Commit { who, transactional }),
-        1 => any::<bool>().prop_map(|commits| Act::EndTransaction { commits }),
+        3 => any::<bool>().prop_map(|commits| Act::EndTransaction { commits }),
         6 => (0..4_000i64).prop_map(|ms| Act::Wait { ms }),
         1 => (8_000..400_000i64).prop_map(|ms| Act::Wait { ms }),
         1 => Just(Act::Hold),
         3 => Just(Act::Store),
         1 => (0..5usize).prop_map(|mode| Act::Fail { mode }),
+        4 => (1..=WHO).prop_map(|members| Act::Settle { members }),
         1 => Just(Act::Delete),
         1 => Just(Act::Reload),
     ]
+}
+
+fn simple_acts(act: &Act) -> Vec<Act> {
+    let Act::Settle { members } = act else {
+        return vec![act.clone()];
+    };
+    let join = |who| Act::Join {
+        who,
+        known: true,
+        protocols: 0,
+    };
+    let joins = (0..*members).map(join);
+    let wait = [Act::Wait { ms: 1_000 }, Act::Wait { ms: 1_000 }];
+    let syncs = (0..*members).map(|who| Act::Sync { who, stale: false });
+    joins.clone().chain(joins).chain(wait).chain(syncs).collect()
 }
 
 /// What the clients remember of the answers they had.
@@ -130,6 +170,7 @@ fn run(stage: &mut Stage, clients: &mut Clients, act: &Act) {
         ),
         Act::Delete => ("delete".into(), None),
         Act::Reload => ("reload".into(), None),
+        Act::Settle { .. } => panic!("is made of other acts"),
     };
     stage.run(&command);
     // The ticket of this command is the next one, whether it waits or has been answered.
@@ -279,9 +320,11 @@ proptest! {
         let mut clients = Clients::default();
         let mut lost_for_good = false;
         for act in &acts {
-            run(&mut stage, &mut clients, act);
-            learn(&mut stage, &mut clients, act);
-            invariants(&stage);
+            for act in &simple_acts(act) {
+                run(&mut stage, &mut clients, act);
+                learn(&mut stage, &mut clients, act);
+                invariants(&stage);
+            }
             // What was held while another coordinator took over is never stored; a real log may have it.
             lost_for_good |= matches!(act, Act::Reload);
         }
