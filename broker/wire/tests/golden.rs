@@ -5,7 +5,9 @@
 #[macro_use]
 mod common;
 
+use broker_wire::apis::APIS;
 use broker_wire::header::{self, RequestHeader};
+use broker_wire::messages::ApiVersionsRequest;
 use broker_wire::{Request, codec, guard};
 use bytes::Bytes;
 
@@ -84,6 +86,30 @@ fn recorded_responses_decode_and_encode_to_the_same_bytes() {
             assert_eq!(again[4..], response, "{} {version}", asked.api.name);
         });
     }
+}
+
+#[test]
+fn the_table_of_apis_is_what_kafka_advertises() {
+    let answers = recorded()
+        .into_iter()
+        .filter(|frame| (frame.key, frame.version) == (18, 4));
+    let mut compared = 0;
+    for Recorded { response, .. } in answers {
+        let (_, body) = header::parse_response_header(&response, 0).unwrap();
+        let advertised = codec::decode_response::<ApiVersionsRequest>(4, body).unwrap();
+        let advertised: Vec<_> = advertised
+            .api_keys
+            .iter()
+            .map(|api| (api.api_key, api.min_version, api.max_version))
+            .collect();
+        let ours: Vec<_> = APIS
+            .iter()
+            .map(|api| (api.key, api.min_version, api.max_version))
+            .collect();
+        assert_eq!(advertised, ours);
+        compared += 1;
+    }
+    assert!(compared > 0);
 }
 
 #[test]

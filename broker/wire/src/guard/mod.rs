@@ -2,9 +2,10 @@
 //!
 //! `kafka-protocol` 0.15.1 allocates whatever a count on the wire says: four bytes of Metadata make it ask for
 //! 154 GB and abort the process. So every count, length and tag is checked here first, as strictly as Kafka 3.9's own readers
-//! and no stricter, but for what no honest peer sends: more than [`MAX_UNKNOWN_TAGS`] unknown tags in one struct, more
-//! than [`MAX_ODD_NULLS`] nulls in an odd spelling, or a message that would take a large multiple of its size in memory
-//! ([`memory_limit`]).
+//! and no stricter, but for what no honest peer sends: more than [`MAX_UNKNOWN_TAGS`] unknown tags in one struct (or
+//! more than 2^31, which Kafka takes for none), more than [`MAX_ODD_NULLS`] nulls in an odd spelling, a message that
+//! would take a large multiple of its size in memory ([`memory_limit`]), or text that is not UTF-8, which is left to the
+//! decoder to refuse (Kafka reads it with replacement characters).
 //!
 //! Kafka takes any negative length for null, the crate only −1 (0 where lengths are compact). Such lengths are
 //! rewritten in a copy of the message ([`Passed::canonical`]).
