@@ -15,6 +15,8 @@ mod entries;
 mod header;
 mod legacy;
 mod records;
+#[cfg(test)]
+mod tests;
 pub(crate) mod varint;
 
 pub use builder::BatchBuilder;
