@@ -1,6 +1,7 @@
 //! A broker as its operator sees it: a properties file, a log, a port, signals.
 
 use crate::process::{Process, tail};
+use crate::wire::Connection;
 use crate::{eventually, repository};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -11,12 +12,20 @@ use std::time::{Duration, Instant};
 /// The line that log watchers wait for.
 const STARTED: &str = "started (kafka.server.KafkaServer)";
 
-fn command() -> Vec<String> {
+fn command(kafka: bool) -> Vec<String> {
+    if kafka {
+        let launcher = repository().join("integration-tests/tools/kafka").display().to_string();
+        return vec![launcher, "kafka-server-start".to_owned()];
+    }
     match std::env::var("OTTLA_BROKER_COMMAND") {
         Ok(words) => words.split_whitespace().map(str::to_owned).collect(),
         Err(_) => {
             let program = repository().join("target/debug/broker");
-            assert!(program.exists(), "{} is not there: run `cargo build -p broker` first", program.display());
+            assert!(
+                program.exists(),
+                "{} is not there: run `cargo build -p broker` first",
+                program.display()
+            );
             vec![program.display().to_string()]
         }
     }
@@ -35,13 +44,21 @@ pub struct BrokerSetup {
     directory: PathBuf,
     properties: BTreeMap<String, String>,
     prefix: Vec<String>,
+    kafka: bool,
 }
 
 impl BrokerSetup {
     pub(crate) fn new(scene: &Path, zookeeper_connect: &str, id: u32, port: u16) -> Self {
         let directory = scene.join(format!("broker-{id}-{port}"));
         std::fs::create_dir_all(&directory).expect("a directory can be made");
-        let setup = Self { id, port, directory, properties: BTreeMap::new(), prefix: Vec::new() };
+        let setup = Self {
+            id,
+            port,
+            directory,
+            properties: BTreeMap::new(),
+            prefix: Vec::new(),
+            kafka: is_reference(),
+        };
         let data = setup.directory.join("data").display().to_string();
         setup
             .set("broker.id", &id.to_string())
@@ -80,12 +97,21 @@ impl BrokerSetup {
     /// Starts it without waiting for anything.
     pub fn launch(self) -> Broker {
         let process = start_process(&self);
-        Broker { setup: self, process, starts: 1 }
+        Broker {
+            setup: self,
+            process,
+            starts: 1,
+        }
     }
 
     /// Where its log segments lie (the first of `log.dirs`).
     pub fn data(&self) -> PathBuf {
-        PathBuf::from(self.properties["log.dirs"].split(',').next().expect("split gives at least one"))
+        PathBuf::from(
+            self.properties["log.dirs"]
+                .split(',')
+                .next()
+                .expect("split gives at least one"),
+        )
     }
 
     /// The directory of this broker: properties, log and, unless configured elsewhere, its data.
@@ -99,7 +125,7 @@ fn start_process(setup: &BrokerSetup) -> Process {
     let text: String = setup.properties.iter().map(|(k, v)| format!("{k}={v}\n")).collect();
     std::fs::write(&file, text).expect("a file can be written");
     let mut words = setup.prefix.clone();
-    words.extend(command());
+    words.extend(command(setup.kafka));
     words.push(file.display().to_string());
     Process::start(&format!("broker {}", setup.id), &words, &setup.directory.join("log"))
 }
@@ -127,6 +153,24 @@ impl Broker {
         self.setup.data()
     }
 
+    /// Creates a topic with one replica, as soon as there is a controller that knows of this broker.
+    pub fn create_topic(&self, topic: &str, partitions: i32, configs: &[(&str, &str)]) {
+        const REQUEST_TIMED_OUT: i16 = 7;
+        const TOPIC_ALREADY_EXISTS: i16 = 36;
+        let mut timed_out = false;
+        eventually(20, "a topic is made", || {
+            let made = Connection::open(self.port()).and_then(|mut c| c.create_topic(topic, partitions, configs));
+            match made.map_err(|e| e.to_string())? {
+                0 => Ok(()),
+                TOPIC_ALREADY_EXISTS if timed_out => Ok(()),
+                error => {
+                    timed_out |= error == REQUEST_TIMED_OUT;
+                    Err(format!("error {error}"))
+                }
+            }
+        });
+    }
+
     /// What it has logged, since its first start.
     pub fn log(&self) -> String {
         self.process.log()
@@ -142,30 +186,58 @@ impl Broker {
         self.process.ended()
     }
 
-    /// Bytes of memory it occupies now (`VmRSS`).
-    pub fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a running process has a status");
-        let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("a running process has memory");
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("VmRSS is a number of KiB") * 1024
+    /// The most bytes of memory that it has occupied so far (`VmHWM`).
+    pub fn memory_peak(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a running process has a status");
+        let line = status
+            .lines()
+            .find(|l| l.starts_with("VmHWM:"))
+            .expect("a running process has memory");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|kib| kib.parse::<u64>().ok())
+            .expect("VmHWM is a number of KiB")
+            * 1024
     }
 
     /// Waits for the line that says that it serves; panics with the end of its log if it ends or takes too long.
     pub fn wait_until_started(&mut self) {
-        let seconds = if is_reference() { 60 } else { 20 };
+        let seconds = if self.setup.kafka { 60 } else { 20 };
         let deadline = Instant::now() + Duration::from_secs(seconds);
         while self.log().matches(STARTED).count() < self.starts {
             if let Some(status) = self.process.ended() {
-                panic!("broker {} ended with {status} while starting:\n{}", self.setup.id, tail(&self.log(), 40));
+                panic!(
+                    "broker {} ended with {status} while starting:\n{}",
+                    self.setup.id,
+                    tail(&self.log(), 40)
+                );
             }
-            assert!(Instant::now() < deadline, "broker {} has not started after {seconds} s:\n{}", self.setup.id, tail(&self.log(), 40));
+            assert!(
+                Instant::now() < deadline,
+                "broker {} has not started after {seconds} s:\n{}",
+                self.setup.id,
+                tail(&self.log(), 40)
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// SIGTERM, and how it then ended.
-    pub fn stop(&mut self) -> ExitStatus {
+    /// SIGTERM, and its orderly end.
+    ///
+    /// # Panics
+    /// Panics unless it then ends with status 0 (a JVM: as one that ended upon a signal does).
+    pub fn stop(&mut self) {
         self.process.signal(Signal::TERM);
-        self.process.wait(60)
+        let status = self.process.wait(60);
+        let expected = if self.setup.kafka { 143 } else { 0 };
+        assert_eq!(
+            status.code(),
+            Some(expected),
+            "broker {}: {status}\n{}",
+            self.setup.id,
+            tail(&self.log(), 20)
+        );
     }
 
     /// SIGKILL.
@@ -188,6 +260,13 @@ impl Broker {
         self.setup.properties.insert(key.to_owned(), value.to_owned());
     }
 
+    /// From the next start on it is Apache Kafka's own broker, or ours again: on the same data, port and ZooKeeper.
+    ///
+    /// With `OTTLA_BROKER_COMMAND`, ours is what that names.
+    pub fn become_kafka(&mut self, kafka: bool) {
+        self.setup.kafka = kafka || is_reference();
+    }
+
     /// Forgets the words of [`BrokerSetup::under`] for the next start.
     pub fn without_limits(&mut self) {
         self.setup.prefix.clear();
@@ -200,7 +279,7 @@ impl Broker {
     pub fn start_again(&mut self) {
         assert!(self.process.ended().is_some(), "broker {} still runs", self.setup.id);
         self.starts += 1;
-        if is_reference() {
+        if self.setup.kafka {
             eventually(90, "the broker starts again", || {
                 self.process = start_process(&self.setup);
                 loop {
@@ -209,7 +288,11 @@ impl Broker {
                         return Ok(());
                     }
                     if let Some(status) = self.process.ended() {
-                        assert!(tail(&log, 80).contains("NodeExists"), "ended with {status}:\n{}", tail(&log, 40));
+                        assert!(
+                            tail(&log, 80).contains("NodeExists"),
+                            "ended with {status}:\n{}",
+                            tail(&log, 40)
+                        );
                         return Err(format!("ended with {status}"));
                     }
                     std::thread::sleep(Duration::from_millis(50));
@@ -225,7 +308,11 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- the end of the log of broker {}\n{}\n---", self.setup.id, tail(&self.log(), 15));
+            eprintln!(
+                "--- the end of the log of broker {}\n{}\n---",
+                self.setup.id,
+                tail(&self.log(), 15)
+            );
         }
     }
 }

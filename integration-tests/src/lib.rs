@@ -28,7 +28,10 @@ use std::time::{Duration, Instant};
 
 /// The top of this repository.
 pub fn repository() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace").to_path_buf()
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("this crate lies in the workspace")
+        .to_path_buf()
 }
 
 /// Polls `probe` until it gives something, at most for `seconds`; panics with `what` and the last words otherwise.

@@ -45,16 +45,26 @@ impl Process {
     /// # Panics
     /// Panics when it cannot be started.
     pub fn start(name: &str, program: &[String], log: &Path) -> Self {
-        let out = File::options().create(true).append(true).open(log).expect("the log file opens");
+        let out = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .expect("the log file opens");
         let err = out.try_clone().expect("a file handle can be duplicated");
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).args(program);
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         let (sender, answer) = channel();
-        starter().send((command, sender)).expect("the starter lives as long as the program");
+        starter()
+            .send((command, sender))
+            .expect("the starter lives as long as the program");
         let child = answer.recv().expect("the starter answers");
         let child = child.unwrap_or_else(|e| panic!("{name}: `setpriv {}` does not start: {e}", program.join(" ")));
-        Self { child, name: name.to_owned(), log: log.to_owned() }
+        Self {
+            child,
+            name: name.to_owned(),
+            log: log.to_owned(),
+        }
     }
 
     /// Its process id.
@@ -65,7 +75,9 @@ impl Process {
     /// All that it has printed so far.
     pub fn log(&self) -> String {
         let mut text = Vec::new();
-        File::open(&self.log).and_then(|mut f| f.read_to_end(&mut text)).expect("the log file is readable");
+        File::open(&self.log)
+            .and_then(|mut f| f.read_to_end(&mut text))
+            .expect("the log file is readable");
         String::from_utf8_lossy(&text).into_owned()
     }
 
@@ -79,8 +91,15 @@ impl Process {
     /// # Panics
     /// Panics when the process has been waited for already.
     pub fn signal(&mut self, signal: Signal) {
-        assert!(self.ended().is_none(), "{}: has ended already, cannot get {signal:?}", self.name);
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id is positive");
+        assert!(
+            self.ended().is_none(),
+            "{}: has ended already, cannot get {signal:?}",
+            self.name
+        );
+        let pid = i32::try_from(self.pid())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a process id is positive");
         kill_process(pid, signal).expect("a child can be signalled");
     }
 
@@ -91,7 +110,12 @@ impl Process {
             if let Some(status) = self.ended() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "{}: still runs after {seconds} s\n{}", self.name, tail(&self.log(), 20));
+            assert!(
+                Instant::now() < deadline,
+                "{}: still runs after {seconds} s\n{}",
+                self.name,
+                tail(&self.log(), 20)
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -134,14 +158,27 @@ impl Outcome {
     /// Its standard output, provided that it ended with status 0.
     #[track_caller]
     pub fn succeeds(self) -> String {
-        assert!(self.status.success(), "{}\nended with {}\n--- out\n{}\n--- err\n{}", self.command, self.status, self.out, self.err);
+        assert!(
+            self.status.success(),
+            "{}\nended with {}\n--- out\n{}\n--- err\n{}",
+            self.command,
+            self.status,
+            self.out,
+            self.err
+        );
         self.out
     }
 
     /// Both of its outputs, provided that it did not end with status 0.
     #[track_caller]
     pub fn fails(self) -> String {
-        assert!(!self.status.success(), "{}\nshould have failed\n--- out\n{}\n--- err\n{}", self.command, self.out, self.err);
+        assert!(
+            !self.status.success(),
+            "{}\nshould have failed\n--- out\n{}\n--- err\n{}",
+            self.command,
+            self.out,
+            self.err
+        );
         format!("{}{}", self.out, self.err)
     }
 
@@ -187,10 +224,18 @@ pub fn run_with_input(program: &[String], input: &[u8], seconds: u64) -> Outcome
             }
         };
         input.join().expect("the writer does not panic");
-        let (out, err) = (out.join().expect("the reader does not panic"), err.join().expect("the reader does not panic"));
+        let (out, err) = (
+            out.join().expect("the reader does not panic"),
+            err.join().expect("the reader does not panic"),
+        );
         let command = program.join(" ");
         match status {
-            Some(status) => Outcome { command, status, out, err },
+            Some(status) => Outcome {
+                command,
+                status,
+                out,
+                err,
+            },
             None => panic!("{command}\nhas not ended after {seconds} s\n--- out\n{out}\n--- err\n{err}"),
         }
     })

@@ -20,21 +20,52 @@ fn run_directory() -> PathBuf {
 
 fn shared_zookeeper() -> &'static ZooKeeper {
     static SHARED: OnceLock<ZooKeeper> = OnceLock::new();
-    SHARED.get_or_init(|| ZooKeeper::start(&run_directory().join("zookeeper")))
+    SHARED.get_or_init(|| {
+        sweep();
+        ZooKeeper::start(&run_directory().join("zookeeper"))
+    })
+}
+
+/// Removes what earlier runs could not remove themselves: the shared ZooKeeper, which lives until the program ends.
+/// What their failed tests have kept stays.
+fn sweep() {
+    let all = run_directory();
+    for run in std::fs::read_dir(all.parent().expect("it has one"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let pid = run.file_name();
+        if !Path::new("/proc").join(&pid).exists() {
+            // Both may fail: it is gone already, or something else is in there, which is then kept.
+            let _ = std::fs::remove_dir_all(run.path().join("zookeeper"));
+            let _ = std::fs::remove_dir(run.path());
+        }
+    }
 }
 
 impl Scene {
     /// A scene below its own chroot of the shared ZooKeeper.
     pub fn new(name: &str) -> Self {
         let zookeeper_connect = format!("{}/{name}", shared_zookeeper().connect());
-        Self { name: name.to_owned(), directory: new_directory(name), zookeeper_connect, own_zookeeper: None }
+        Self {
+            name: name.to_owned(),
+            directory: new_directory(name),
+            zookeeper_connect,
+            own_zookeeper: None,
+        }
     }
 
     /// A scene with a ZooKeeper of its own, without chroot: for tests that stop it, or look at its root.
     pub fn with_own_zookeeper(name: &str) -> Self {
         let directory = new_directory(name);
         let zookeeper = ZooKeeper::start(&directory.join("zookeeper"));
-        Self { name: name.to_owned(), directory, zookeeper_connect: zookeeper.connect(), own_zookeeper: Some(zookeeper) }
+        Self {
+            name: name.to_owned(),
+            directory,
+            zookeeper_connect: zookeeper.connect(),
+            own_zookeeper: Some(zookeeper),
+        }
     }
 
     /// Where brokers of this scene find ZooKeeper: `host:port[/chroot]`.
@@ -47,7 +78,9 @@ impl Scene {
     /// # Panics
     /// Panics if the scene shares one.
     pub fn zookeeper(&mut self) -> &mut ZooKeeper {
-        self.own_zookeeper.as_mut().expect("the scene was made with a ZooKeeper of its own")
+        self.own_zookeeper
+            .as_mut()
+            .expect("the scene was made with a ZooKeeper of its own")
     }
 
     /// Where files of this scene lie.

@@ -8,7 +8,10 @@ use std::path::PathBuf;
 const DEADLINE_SECONDS: u64 = 90;
 
 fn words(program: &str, arguments: &[&str]) -> Vec<String> {
-    std::iter::once(program).chain(arguments.iter().copied()).map(str::to_owned).collect()
+    std::iter::once(program)
+        .chain(arguments.iter().copied())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Runs one of Kafka's own tools: `kafka("kafka-topics", &["--list", …])`.
@@ -40,7 +43,11 @@ pub fn kcat_with_input(arguments: &[&str], input: &[u8]) -> Outcome {
 /// Panics when what it needs has not been set up, or for another name.
 pub fn client(name: &str, arguments: &[&str]) -> Outcome {
     let cache = cache();
-    let source = repository().join("integration-tests/tools/clients").join(name).display().to_string();
+    let source = repository()
+        .join("integration-tests/tools/clients")
+        .join(name)
+        .display()
+        .to_string();
     let (program, script) = match name.split('/').next() {
         Some("python") => (cache.join("python/bin/python"), Some(source)),
         Some("node") => (PathBuf::from("node"), Some(source)),
@@ -48,7 +55,10 @@ pub fn client(name: &str, arguments: &[&str]) -> Outcome {
         _ => panic!("no client named {name}"),
     };
     let marker = cache.join(name.split('/').next().unwrap_or(name)).join(".complete");
-    assert!(marker.exists(), "{name} has not been set up: run integration-tests/tools/set-up");
+    assert!(
+        marker.exists(),
+        "{name} has not been set up: run integration-tests/tools/set-up"
+    );
     // Node looks for modules beside the script; ours are in the cache.
     let modules = format!("NODE_PATH={}", cache.join("node/node_modules").display());
     let mut all = vec!["env".to_owned(), modules, program.display().to_string()];

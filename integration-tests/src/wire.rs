@@ -97,7 +97,10 @@ impl Connection {
     pub fn is_closed_by_broker(&mut self) -> bool {
         match self.stream.read(&mut [0; 1]) {
             Ok(read) => read == 0,
-            Err(e) => matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted),
+            Err(e) => matches!(
+                e.kind(),
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
+            ),
         }
     }
 
@@ -108,7 +111,11 @@ impl Connection {
     pub fn metadata(&mut self) -> Result<usize> {
         let correlation = self.send(METADATA, 1, &(-1i32).to_be_bytes())?;
         let (answered, body) = self.receive()?;
-        if answered == correlation { Ok(body.len()) } else { Err(malformed("another correlation id")) }
+        if answered == correlation {
+            Ok(body.len())
+        } else {
+            Err(malformed("another correlation id"))
+        }
     }
 
     /// Creates a topic (version 2) with these configs and waits for the controller; gives the error code.
@@ -162,7 +169,13 @@ impl Connection {
             return Err(malformed("a short Produce answer"));
         }
         body.advance(name + 8);
-        Ok((correlation, ProduceAnswer { error: body.get_i16(), base_offset: body.get_i64() }))
+        Ok((
+            correlation,
+            ProduceAnswer {
+                error: body.get_i16(),
+                base_offset: body.get_i64(),
+            },
+        ))
     }
 
     /// Sends one batch with acks=all and waits for its answer.
@@ -172,7 +185,11 @@ impl Connection {
     pub fn produce(&mut self, topic: &str, partition: i32, records: &[u8]) -> Result<ProduceAnswer> {
         let sent = self.send_produce(topic, partition, -1, records)?;
         let (answered, answer) = self.receive_produce()?;
-        if answered == sent { Ok(answer) } else { Err(malformed("another correlation id")) }
+        if answered == sent {
+            Ok(answer)
+        } else {
+            Err(malformed("another correlation id"))
+        }
     }
 }
 
@@ -245,12 +262,17 @@ impl Batch {
 
     /// A right batch of values without keys.
     pub fn of_values<V: Into<Vec<u8>>>(values: impl IntoIterator<Item = V>) -> Self {
-        Self::of(values.into_iter().map(|v| BatchRecord { key: None, value: v.into() }))
+        Self::of(values.into_iter().map(|v| BatchRecord {
+            key: None,
+            value: v.into(),
+        }))
     }
 
     /// Its bytes.
     pub fn encode(&self) -> Bytes {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .expect("it is after 1970");
         let now = i64::try_from(now.as_millis()).expect("it is not too far after 1970");
         let mut rest = BytesMut::with_capacity(self.records.len() + 40);
         rest.put_i16(self.attributes);

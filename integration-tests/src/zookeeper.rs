@@ -27,7 +27,11 @@ impl ZooKeeper {
             directory.join("data").display()
         );
         std::fs::write(directory.join("zoo.cfg"), configuration).expect("a file can be written");
-        let mut zookeeper = Self { process: launch(directory), directory: directory.to_owned(), port };
+        let mut zookeeper = Self {
+            process: launch(directory),
+            directory: directory.to_owned(),
+            port,
+        };
         zookeeper.wait_until_it_answers();
         zookeeper
     }
@@ -65,7 +69,12 @@ impl ZooKeeper {
 
     /// What the stock `zookeeper-shell` answers to these commands, at `connect` (with its chroot).
     pub fn shell(connect: &str, commands: &[&str]) -> String {
-        kafka_with_input("zookeeper-shell", &[connect], (commands.join("\n") + "\nquit\n").as_bytes()).says()
+        kafka_with_input(
+            "zookeeper-shell",
+            &[connect],
+            (commands.join("\n") + "\nquit\n").as_bytes(),
+        )
+        .says()
     }
 
     fn wait_until_it_answers(&mut self) {
@@ -83,6 +92,9 @@ impl ZooKeeper {
 
 fn launch(directory: &Path) -> Process {
     let program = repository().join("integration-tests/tools/zookeeper");
-    let words = [program.display().to_string(), directory.join("zoo.cfg").display().to_string()];
+    let words = [
+        program.display().to_string(),
+        directory.join("zoo.cfg").display().to_string(),
+    ];
     Process::start("zookeeper", &words, &directory.join("log"))
 }

@@ -1,3 +1,10 @@
 //! What a stranger sees: our programs, a real ZooKeeper, stock clients.
 
+mod clients;
+mod crashes;
+mod directories;
+mod groups;
+mod hostile;
+mod membership;
+mod records;
 mod topics;
