@@ -77,6 +77,14 @@ fn produce_until_it_dies(port: u16, partition: usize, round: usize, dying: &Atom
 /// Every acknowledged record is at its offset; offsets have no gaps.
 fn check_acknowledged(broker: &Broker, acknowledged: &Acknowledged) {
     let at = broker.bootstrap();
+    eventually(20, "every partition has a leader", || {
+        let out = kcat(&["-b", &at, "-L", "-t", "t"]).says();
+        if out.matches(", leader 1,").count() == PARTITIONS {
+            Ok(())
+        } else {
+            Err(out)
+        }
+    });
     let out = kcat(&[
         "-b",
         &at,
@@ -131,20 +139,11 @@ fn kill_nine_under_load_loses_nothing_acknowledged_twenty_times_in_a_row() {
         .set("log.segment.bytes", "300000")
         .set("log.index.interval.bytes", "500")
         .start();
-    let at = broker.bootstrap();
     broker.create_topic("t", PARTITIONS as i32, &[]);
     let mut acknowledged = Acknowledged::new();
     // A JVM takes its time to start.
     let rounds = if is_reference() { 3 } else { 20 };
     for round in 0..rounds {
-        eventually(20, "every partition has a leader", || {
-            let out = kcat(&["-b", &at, "-L", "-t", "t"]).says();
-            if out.matches(", leader 1,").count() == PARTITIONS {
-                Ok(())
-            } else {
-                Err(out)
-            }
-        });
         check_acknowledged(&broker, &acknowledged);
         let dying = AtomicBool::new(false);
         let port = broker.port();

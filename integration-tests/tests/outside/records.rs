@@ -384,7 +384,10 @@ fn dump_log_reads_indexes_snapshots_and_offsets() {
         .map(|d| d.join("00000000000000000000.log").display().to_string())
         .collect();
     let out = kafka("kafka-dump-log", &["--offsets-decoder", "--files", &offsets.join(",")]).succeeds();
-    assert!(out.contains("readers") && out.contains("offset_commit"), "{out}");
+    assert!(
+        out.contains(r#"key: {"type":"1","data":{"group":"readers","topic":"t","partition":0}} payload: "#),
+        "{out}"
+    );
 }
 
 #[test]
