@@ -154,8 +154,8 @@ fn open_sample(scene: &Scene, name: &str) -> Broker {
     let target = scene.directory().display().to_string();
     run(&["tar", "-xzf", &archive, "-C", &target].map(str::to_owned), 20).succeeds();
     let directory = std::fs::read_dir(scene.directory())
-        .unwrap()
-        .map(|d| d.unwrap().path())
+        .expect("it was just filled")
+        .filter_map(|d| d.ok().map(|d| d.path()))
         .find(|d| d.join("meta.properties").exists())
         .expect("the archive holds a log directory");
 
@@ -205,8 +205,8 @@ fn open_sample(scene: &Scene, name: &str) -> Broker {
 /// Topics in a log directory with their partitions, but for those that are on their way out.
 fn partitions_of(directory: &Path) -> HashMap<String, Vec<u32>> {
     let mut topics: HashMap<String, Vec<u32>> = HashMap::new();
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let entry = entry.unwrap();
+    for entry in std::fs::read_dir(directory).expect("the log directory is there") {
+        let entry = entry.expect("and can be read");
         let name = entry.file_name().to_string_lossy().into_owned();
         if let Some((topic, number)) = name.rsplit_once('-')
             && let Ok(number) = number.parse()

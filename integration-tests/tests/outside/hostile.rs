@@ -30,7 +30,7 @@ fn memory_is_bounded(broker: &Broker) {
 }
 
 fn sized(body: &[u8]) -> Vec<u8> {
-    [&i32::try_from(body.len()).unwrap().to_be_bytes(), body].concat()
+    [&i32::try_from(body.len()).expect("a small body").to_be_bytes(), body].concat()
 }
 
 #[test]
