@@ -22,6 +22,7 @@ mod member;
 mod membership;
 mod offsets;
 mod outbox;
+mod placement;
 mod record;
 mod removal;
 mod state;
@@ -39,5 +40,6 @@ pub use api::{
 };
 pub use groups::Groups;
 pub use loading::Loader;
+pub use placement::partition_for;
 pub use record::{Key, Record, RecordError, StoredGroup, StoredMember};
 pub use state::GroupState;
