@@ -1,3 +1,6 @@
 //! Skeleton.
+
+pub mod clock;
 pub mod config;
 pub mod logging;
+pub mod registration;

@@ -22,8 +22,12 @@ pub(super) const NAMES: &[&str] = &[
 ];
 
 impl ProtocolVersion {
-    /// Topic deletion moves to LeaderAndIsr, ISR changes still go through ZooKeeper.
+    /// Broker registrations in JSON version 4.
+    pub const IBP_0_10_0_IV1: Self = Self(5);
+    /// StopReplica says per partition whether to delete; ISR changes still go through ZooKeeper.
     pub const IBP_2_6_IV0: Self = Self(27);
+    /// Broker registrations in JSON version 5, with features.
+    pub const IBP_2_7_IV0: Self = Self(28);
     /// The leader asks the controller to change the ISR (AlterPartition).
     pub const IBP_2_7_IV2: Self = Self(30);
     /// Topics have ids.
@@ -100,6 +104,8 @@ mod tests {
     #[test]
     fn the_named_versions_are_what_they_say() {
         assert_eq!(ProtocolVersion::IBP_2_6_IV0.name(), "2.6-IV0");
+        assert_eq!(ProtocolVersion::IBP_0_10_0_IV1.name(), "0.10.0-IV1");
+        assert_eq!(ProtocolVersion::IBP_2_7_IV0.name(), "2.7-IV0");
         assert_eq!(ProtocolVersion::IBP_2_7_IV2.name(), "2.7-IV2");
         assert_eq!(ProtocolVersion::IBP_2_8_IV0.name(), "2.8-IV0");
         assert_eq!(ProtocolVersion::IBP_3_0_IV1.name(), "3.0-IV1");

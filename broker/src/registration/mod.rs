@@ -1,0 +1,261 @@
+//! This broker's membership: `/brokers/ids/N`, kept for as long as the process lives.
+//!
+//! A loop, never one shot: a new session registers again and brings a new broker epoch; what stands in the way is said,
+//! shown in [`RegistrationState`], and tried again. The first registration is different in one thing: who holds the id
+//! and lives ends the start.
+//!
+//! Invariant: an epoch is published only once its znode is there. While ZooKeeper is away the last epoch stays: the
+//! broker serves on, as Kafka does.
+
+mod attempt;
+mod identity;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use model::BrokerEpoch;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+use zk_schema_store::{SessionState, Store, StoreError, Watch};
+
+pub use attempt::RegisterError;
+pub use identity::Identity;
+
+use crate::clock;
+
+/// How long an attempt rests after another.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How long connecting to the endpoint of a broker that may be alive may take.
+const PROBE_TIME: Duration = Duration::from_millis(1500);
+/// What the server may take beyond the session timeout before it expires a session: two ticks of its default 2 s.
+const EXPIRY_GRACE: Duration = Duration::from_secs(4);
+
+/// Whether this broker is a member of its cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistrationState {
+    /// Its znode is there.
+    Registered {
+        /// The znode's czxid.
+        epoch: BrokerEpoch,
+    },
+    /// It is not, and is tried again.
+    Retrying {
+        /// Since when.
+        since: Instant,
+        /// What stood in the way last.
+        reason: String,
+    },
+}
+
+/// The membership of this process: registered once, then kept up.
+#[derive(Debug)]
+pub struct Registration {
+    store: Store,
+    identity: Arc<Identity>,
+    /// The session that made our znode.
+    session_id: i64,
+    generation: u64,
+    epoch: BrokerEpoch,
+    state: watch::Sender<RegistrationState>,
+}
+
+impl Registration {
+    /// Registers for the first time. The znode of an earlier life of this broker is waited out; a broker that lives
+    /// under this id, or at these endpoints, is an error.
+    ///
+    /// # Errors
+    /// Who is in the way, or why ZooKeeper did not do it.
+    pub async fn first(store: Store, identity: Identity, session_timeout: Duration) -> Result<Self, RegisterError> {
+        Self::wait(store, identity, Instant::now() + session_timeout + EXPIRY_GRACE).await
+    }
+
+    async fn wait(store: Store, identity: Identity, deadline: Instant) -> Result<Self, RegisterError> {
+        attempt::check_endpoints(&store, &identity).await?;
+        let mut waiting = false;
+        loop {
+            let (session_id, generation) = connected(&store).await?;
+            match attempt::register(&store, &identity, session_id, None, clock::now()).await {
+                Ok(epoch) => {
+                    attempt::announce(&store, &identity, session_id).await?;
+                    log_registered(&identity, epoch);
+                    let (state, _) = watch::channel(RegistrationState::Registered { epoch });
+                    return Ok(Self {
+                        store,
+                        identity: Arc::new(identity),
+                        session_id,
+                        generation,
+                        epoch,
+                        state,
+                    });
+                }
+                Err(RegisterError::Occupied {
+                    path,
+                    owner,
+                    session,
+                    addresses,
+                }) => {
+                    let occupied = RegisterError::Occupied {
+                        path,
+                        owner,
+                        session,
+                        addresses: addresses.clone(),
+                    };
+                    // Our own endpoints are ours: the listeners are bound. Whoever answers at another one lives.
+                    let others = addresses
+                        .into_iter()
+                        .filter(|address| !identity.addresses().contains(address));
+                    if Instant::now() >= deadline || any_answers(others.collect()).await {
+                        return Err(occupied);
+                    }
+                    if !waiting {
+                        waiting = true;
+                        info!(
+                            owner = %format_args!("0x{owner:x}"), id = %identity.id(),
+                            "the id is still registered by a session that seems to be dead; waiting until zookeeper expires it"
+                        );
+                    }
+                    wait_until_gone(&store, &identity.path(), deadline).await?;
+                }
+                // The session went between looking and creating: the next one tries again.
+                Err(RegisterError::Store(StoreError::SessionExpired)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The epoch of the latest registration.
+    pub fn epoch(&self) -> BrokerEpoch {
+        self.epoch
+    }
+
+    /// Whether the broker is registered, and if not, why.
+    pub fn state(&self) -> watch::Receiver<RegistrationState> {
+        self.state.subscribe()
+    }
+
+    /// Keeps the broker registered until the future is dropped, and calls `publish` with each new epoch.
+    pub async fn keep(mut self, publish: impl Fn(BrokerEpoch)) {
+        let mut session = self.store.session();
+        let mut gone: Option<Watch> = None;
+        loop {
+            if let Some(mut watch) = gone.take() {
+                tokio::select! {
+                    () = watch.changed() => {}
+                    changed = session.changed() => if changed.is_err() { return },
+                }
+            }
+            let state = *session.borrow_and_update();
+            match state {
+                SessionState::Closed => return,
+                SessionState::Connected { session_id, generation } => match self.renew(session_id, generation).await {
+                    Ok((epoch, watch)) => {
+                        gone = Some(watch);
+                        if let Some(epoch) = epoch {
+                            publish(epoch);
+                        }
+                    }
+                    Err(RegisterError::Store(StoreError::Closed)) => return,
+                    Err(error) => {
+                        self.retrying(&error);
+                        tokio::time::sleep(RETRY_PAUSE).await;
+                    }
+                },
+                SessionState::Disconnected { .. } | SessionState::Expired { .. } => {
+                    if session.changed().await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Registers again if our znode is not there, with a watch that tells when it goes.
+    async fn renew(&mut self, session_id: i64, generation: u64) -> Result<(Option<BrokerEpoch>, Watch), RegisterError> {
+        let path = self.identity.path();
+        let (found, watch) = self.store.watch_exists(&path).await?;
+        if let Some(stat) = found
+            && stat.ephemeral_owner == session_id
+            && generation == self.generation
+            && matches!(*self.state.borrow(), RegistrationState::Registered { epoch } if epoch.0 == stat.czxid)
+        {
+            return Ok((None, watch));
+        }
+        if generation == self.generation && found.is_none() {
+            warn!(%path, "our registration was deleted by somebody else; registering again");
+        }
+        let earlier = (session_id != self.session_id).then_some(self.session_id);
+        let epoch = attempt::register(&self.store, &self.identity, session_id, earlier, clock::now()).await?;
+        self.session_id = session_id;
+        self.generation = generation;
+        self.epoch = epoch;
+        self.state.send_replace(RegistrationState::Registered { epoch });
+        log_registered(&self.identity, epoch);
+        attempt::announce(&self.store, &self.identity, session_id).await?;
+        let (_, watch) = self.store.watch_exists(&path).await?;
+        Ok((Some(epoch), watch))
+    }
+
+    fn retrying(&self, error: &RegisterError) {
+        let reason = error.to_string();
+        let before = self.state.borrow().clone();
+        let (since, new) = match before {
+            RegistrationState::Retrying { since, reason: last } => (since, last != reason),
+            RegistrationState::Registered { .. } => (Instant::now(), true),
+        };
+        if new {
+            error!(id = %self.identity.id(), %reason, "not registered; trying again");
+        }
+        self.state.send_replace(RegistrationState::Retrying { since, reason });
+    }
+}
+
+fn log_registered(identity: &Identity, epoch: BrokerEpoch) {
+    let endpoints: Vec<String> = identity
+        .endpoints()
+        .iter()
+        .map(|endpoint| endpoint.connection_string())
+        .collect();
+    info!(
+        target: "kafka.zk.KafkaZkClient",
+        "Registered broker {} at path {} with addresses: {}, czxid (broker epoch): {epoch}",
+        identity.id(),
+        identity.path(),
+        endpoints.join(",")
+    );
+}
+
+/// The session, once it is connected.
+async fn connected(store: &Store) -> Result<(i64, u64), StoreError> {
+    let mut session = store.session();
+    let state = session
+        .wait_for(|state| matches!(state, SessionState::Connected { .. } | SessionState::Closed))
+        .await
+        .map_err(|_| StoreError::Closed)?;
+    match *state {
+        SessionState::Connected { session_id, generation } => Ok((session_id, generation)),
+        _ => Err(StoreError::Closed),
+    }
+}
+
+/// Waits until the znode is gone, or `deadline` is.
+async fn wait_until_gone(store: &Store, path: &str, deadline: Instant) -> Result<(), StoreError> {
+    let (found, mut watch) = store.watch_exists(path).await?;
+    if found.is_some() {
+        // Late or not, the caller looks again.
+        let _ = tokio::time::timeout_at(deadline.into(), watch.changed()).await;
+    }
+    Ok(())
+}
+
+/// Whether anybody accepts a connection at one of `addresses`.
+async fn any_answers(addresses: Vec<String>) -> bool {
+    let probes = addresses.iter().map(|address| async move {
+        matches!(
+            tokio::time::timeout(PROBE_TIME, tokio::net::TcpStream::connect(address)).await,
+            Ok(Ok(_))
+        )
+    });
+    futures::future::join_all(probes).await.contains(&true)
+}

@@ -1,0 +1,68 @@
+//! Why a broker does not start.
+
+use std::io;
+use std::path::PathBuf;
+
+use broker_log::OpenError;
+use zk_schema_store::StoreError;
+
+use super::directories::DirectoryError;
+use crate::config::ConfigError;
+use crate::net::ListenerError;
+use crate::registration::RegisterError;
+
+/// The start has failed: one sentence for the log, exit status 1.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A dynamic configuration in ZooKeeper cannot be used.
+    #[error("the configuration in zookeeper cannot be used: {0}")]
+    DynamicConfig(#[source] ConfigError),
+    /// No ZooKeeper.
+    #[error("cannot connect to zookeeper at {connect}: {source}")]
+    Connect {
+        /// `zookeeper.connect`.
+        connect: String,
+        /// Why.
+        source: StoreError,
+    },
+    /// ZooKeeper did not do what was asked.
+    #[error("zookeeper: {0}")]
+    ZooKeeper(#[from] StoreError),
+    /// The log directories are not ours.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// Neither configured nor known to the directories, and not to be generated.
+    #[error("No broker ID found, and broker.id.generation.enable is disabled.")]
+    NoBrokerId,
+    /// The log directories cannot be opened.
+    #[error(transparent)]
+    Logs(#[from] OpenError),
+    /// The configuration of the logs is refused.
+    #[error(transparent)]
+    LogConfig(#[from] broker_log::config::ConfigError),
+    /// A listener cannot be bound.
+    #[error(transparent)]
+    Listener(#[from] ListenerError),
+    /// A name in `max.connections.per.ip.overrides` has no address.
+    #[error("max.connections.per.ip.overrides names {host}, which cannot be resolved: {source}")]
+    UnknownHost {
+        /// The name.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The id is taken, an endpoint is taken, or ZooKeeper refuses.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// The system refuses something that every program may have.
+    #[error("cannot {doing}: {source}")]
+    System {
+        /// What was tried.
+        doing: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The last log directory has failed.
+    #[error("Shutdown broker because all log dirs in {} have failed", .0.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", "))]
+    AllDirectoriesFailed(Vec<PathBuf>),
+}

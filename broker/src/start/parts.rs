@@ -1,0 +1,85 @@
+//! What a broker consists of while it starts, runs and stops.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use broker_log::{Logs, OpenError};
+use model::BrokerId;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::error::StartError;
+use super::zookeeper::ZooKeeper;
+use crate::Broker;
+use crate::config::{BrokerConfig, ConfigHandle};
+
+/// Everything that is started, in the order in which it is; what is not there yet, or no more, is `None` or empty.
+pub(super) struct Parts {
+    pub(super) config: ConfigHandle,
+    /// Configured, found in `meta.properties`, or generated.
+    pub(super) id: Option<BrokerId>,
+    pub(super) zookeeper: Option<ZooKeeper>,
+    /// Logs that are being opened: they are waited for, so that they can be closed.
+    pub(super) opening: Option<JoinHandle<Result<Arc<Logs>, OpenError>>>,
+    pub(super) logs: Option<Arc<Logs>>,
+    pub(super) broker: Option<Arc<Broker>>,
+    /// Keeps the registration up.
+    pub(super) background: JoinSet<()>,
+    /// Accept and serve connections.
+    pub(super) listeners: JoinSet<()>,
+    /// Whether `started` was reached.
+    pub(super) serving: bool,
+    failures: (mpsc::UnboundedSender<Vec<PathBuf>>, mpsc::UnboundedReceiver<Vec<PathBuf>>),
+}
+
+impl Parts {
+    pub(super) fn new(config: BrokerConfig) -> Self {
+        Self {
+            id: config.broker_id,
+            config: ConfigHandle::new(config),
+            zookeeper: None,
+            opening: None,
+            logs: None,
+            broker: None,
+            background: JoinSet::new(),
+            listeners: JoinSet::new(),
+            serving: false,
+            failures: mpsc::unbounded_channel(),
+        }
+    }
+
+    /// `[KafkaServer id=0] `, once the id is known.
+    pub(super) fn ident(&self) -> String {
+        self.id.map_or_else(String::new, |id| format!("[KafkaServer id={id}] "))
+    }
+
+    /// Where the logs tell that no directory is left.
+    pub(super) fn when_no_directory_is_left(&self) -> mpsc::UnboundedSender<Vec<PathBuf>> {
+        self.failures.0.clone()
+    }
+
+    /// Waits for what a running broker cannot survive.
+    pub(super) async fn fatal(&mut self) -> StartError {
+        match self.failures.1.recv().await {
+            Some(dirs) => StartError::AllDirectoriesFailed(dirs),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Addresses by the names in `max.connections.per.ip.overrides`.
+pub(super) async fn resolve_overrides(
+    overrides: &std::collections::HashMap<String, i32>,
+) -> Result<BTreeMap<IpAddr, usize>, StartError> {
+    let mut resolved = BTreeMap::new();
+    for (host, count) in overrides {
+        let count = usize::try_from(*count).unwrap_or(0);
+        let found = tokio::net::lookup_host((host.as_str(), 0))
+            .await
+            .map_err(|source| StartError::UnknownHost { host: host.clone(), source })?;
+        resolved.extend(found.map(|address| (address.ip(), count)));
+    }
+    Ok(resolved)
+}

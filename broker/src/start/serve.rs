@@ -1,0 +1,171 @@
+//! The start, step by step.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use broker_log::{Disk, LogConfig, Logs, LogsConfig};
+use model::Millis;
+use tracing::info;
+
+use super::directories::Directories;
+use super::error::StartError;
+use super::parts::{Parts, resolve_overrides};
+use super::zookeeper::{self, ZooKeeper, millis};
+use crate::config::BrokerConfig;
+use crate::logging::KAFKA_SERVER;
+use crate::net::{ConnectionLimits, Listener, SocketSettings};
+use crate::partition::{Partitions, ReplicaSettings};
+use crate::registration::{Identity, Registration};
+use crate::{Broker, blocking, clock};
+
+/// Starts everything, in Kafka's order; what has been started is in `parts`, also after an error.
+pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
+    let config = parts.config.current();
+    info!(target: KAFKA_SERVER, "Connecting to zookeeper on {}", config.zookeeper_connect);
+    let store = parts.zookeeper.insert(ZooKeeper::connect(&config).await?).store.clone();
+    zookeeper::create_roots(&store).await?;
+    let cluster_id = zookeeper::cluster_id(&store).await?;
+    info!(target: KAFKA_SERVER, "Cluster ID = {cluster_id}");
+
+    let disk = Disk::real();
+    let dirs = absolute(&config)?;
+    let directories = read_directories(&disk, &dirs).await;
+    let id = match directories.verify(&cluster_id, config.broker_id)? {
+        Some(id) => id,
+        None if config.broker_id_generation_enable => {
+            zookeeper::generate_broker_id(&store, config.reserved_broker_max_id).await?
+        }
+        None => return Err(StartError::NoBrokerId),
+    };
+    parts.id = Some(id);
+    {
+        let (disk, cluster_id) = (disk.clone(), cluster_id.clone());
+        blocking::run(move || directories.complete(&disk, &cluster_id, id, clock::now())).await;
+    }
+
+    let (default, own) = zookeeper::broker_configs(&store, id).await?;
+    parts.config.apply_dynamic(default, own).map_err(StartError::DynamicConfig)?;
+    let config = parts.config.current();
+    let logs = open_logs(parts, &config, dirs, disk, zookeeper::topic_configs(&store).await?).await?;
+
+    let settings = ReplicaSettings { broker_id: id, replica_lag_time_max: Millis(config.replica_lag_time_max_ms) };
+    let partitions = Partitions::new(settings, logs);
+    let broker = Broker::new(id, cluster_id, Arc::new(parts.config.clone()), store.clone(), partitions);
+    parts.broker = Some(Arc::clone(&broker));
+
+    let mut listeners = Vec::new();
+    let mut ports = BTreeMap::new();
+    for endpoint in &config.listeners {
+        let host = endpoint.host.as_deref().unwrap_or_default();
+        let listener = Listener::bind(&endpoint.listener_name, host, endpoint.port, socket_settings(&config)).await?;
+        let port = listener.port().map_err(|source| StartError::System { doing: "ask for the port of a listener", source })?;
+        ports.insert(endpoint.listener_name.clone(), port);
+        listeners.push(listener);
+    }
+    let limits = Arc::new(ConnectionLimits::new(
+        usize::try_from(config.max_connections).unwrap_or(0),
+        usize::try_from(config.max_connections_per_ip).unwrap_or(0),
+        resolve_overrides(&config.max_connections_per_ip_overrides).await?.into_iter().collect(),
+    ));
+
+    register(parts, &broker, Identity::new(id, &config, &ports, &host_name())).await?;
+    for listener in listeners {
+        parts.listeners.spawn(listener.serve(Arc::clone(&broker), Arc::clone(&limits)));
+    }
+    parts.serving = true;
+    info!(
+        target: "org.apache.kafka.common.utils.AppInfoParser",
+        "Kafka version: 3.9.1 (ottla {})", env!("CARGO_PKG_VERSION")
+    );
+    Ok(())
+}
+
+/// Registers, and keeps the registration up from then on.
+async fn register(parts: &mut Parts, broker: &Arc<Broker>, identity: Identity) -> Result<(), StartError> {
+    let session_timeout = millis(parts.config.load().zookeeper_session_timeout_ms);
+    let registration = Registration::first(broker.store.clone(), identity, session_timeout).await?;
+    broker.set_epoch(registration.epoch());
+    let broker = Arc::clone(broker);
+    parts.background.spawn(registration.keep(move |epoch| broker.set_epoch(epoch)));
+    Ok(())
+}
+
+/// `log.dirs` as absolute paths, so that nothing depends on where the process goes on.
+fn absolute(config: &BrokerConfig) -> Result<Vec<PathBuf>, StartError> {
+    let absolute = |dir: &PathBuf| {
+        std::path::absolute(dir).map_err(|source| StartError::System { doing: "find the directory of the data", source })
+    };
+    config.log_dirs.iter().map(absolute).collect()
+}
+
+async fn read_directories(disk: &Disk, dirs: &[PathBuf]) -> Directories {
+    let (disk, dirs) = (disk.clone(), dirs.to_vec());
+    blocking::run(move || Directories::read(&disk, &dirs)).await
+}
+
+async fn open_logs(
+    parts: &mut Parts,
+    config: &BrokerConfig,
+    dirs: Vec<PathBuf>,
+    disk: Disk,
+    topic_overrides: std::collections::HashMap<String, BTreeMap<String, String>>,
+) -> Result<Arc<Logs>, StartError> {
+    let threads = |count: i32| usize::try_from(count).unwrap_or(1).max(1);
+    let logs_config = LogsConfig {
+        dirs,
+        defaults: LogConfig::from_broker(|key| config.originals.get(key).map(String::as_str))?,
+        topic_overrides,
+        recovery_threads_per_dir: threads(config.num_recovery_threads_per_data_dir),
+        background_threads: threads(config.background_threads),
+        flush_scheduler_interval_ms: Millis(config.log_flush_scheduler_interval_ms),
+        flush_offset_checkpoint_interval_ms: Millis(i64::from(config.log_flush_offset_checkpoint_interval_ms)),
+        flush_start_offset_checkpoint_interval_ms: Millis(i64::from(
+            config.log_flush_start_offset_checkpoint_interval_ms,
+        )),
+        retention_check_interval_ms: Millis(config.log_retention_check_interval_ms),
+        high_watermark_checkpoint_interval_ms: Millis(config.replica_high_watermark_checkpoint_interval_ms),
+        producer_id_expiration_ms: Millis(i64::from(config.producer_id_expiration_ms)),
+        producer_id_expiration_check_interval_ms: Millis(i64::from(config.producer_id_expiration_check_interval_ms)),
+        max_transaction_timeout_ms: Millis(i64::from(config.transaction_max_timeout_ms)),
+        initial_task_delay_ms: Millis(config.log_initial_task_delay_ms),
+        disk,
+    };
+    let opening = parts.opening.insert(tokio::task::spawn_blocking(move || Logs::open(logs_config)));
+    let opened = opening.await;
+    parts.opening = None;
+    let logs = match opened {
+        Ok(opened) => opened?,
+        Err(failed) => match failed.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_cancelled) => std::future::pending().await,
+        },
+    };
+    parts.logs = Some(Arc::clone(&logs));
+    let (weak, failed) = (Arc::downgrade(&logs), parts.when_no_directory_is_left());
+    logs.on_failure(move |_| {
+        if let Some(logs) = weak.upgrade()
+            && logs.live_dirs().is_empty()
+        {
+            // Fails only when nobody waits for it any more: while the broker stops.
+            let _ = failed.send(logs.dirs().into_iter().map(|dir| dir.dir).collect());
+        }
+    });
+    Ok(logs)
+}
+
+fn socket_settings(config: &BrokerConfig) -> SocketSettings {
+    SocketSettings {
+        send_buffer_bytes: config.socket_send_buffer_bytes,
+        receive_buffer_bytes: config.socket_receive_buffer_bytes,
+        listen_backlog_size: config.socket_listen_backlog_size,
+        request_max_bytes: config.socket_request_max_bytes,
+        connections_max_idle_ms: config.connections_max_idle_ms,
+    }
+}
+
+/// This machine's name, which clients are told where no host is advertised.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+

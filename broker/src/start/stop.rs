@@ -1,0 +1,47 @@
+//! The stop, step by step: hand over, take no more requests, close the logs, leave the cluster.
+//!
+//! Source: Kafka 3.9 `KafkaServer.shutdown`: the logs are closed before the controller and the session, so that a
+//! clean mark is written even where ZooKeeper is away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::BrokerEpoch;
+use tracing::{error, info, warn};
+
+use super::parts::Parts;
+use crate::blocking;
+use crate::logging::KAFKA_SERVER;
+
+/// How long closing the session may take; the server expires it anyway.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Stops whatever has been started.
+pub(super) async fn stop(parts: &mut Parts) {
+    let ident = parts.ident();
+    info!(target: KAFKA_SERVER, "{ident}shutting down");
+    parts.listeners.shutdown().await;
+    if let Some(opening) = parts.opening.take() {
+        info!("waiting until the logs are open, to close them");
+        match opening.await {
+            Ok(Ok(logs)) => parts.logs = Some(logs),
+            Ok(Err(error)) => error!(%error, "logs could not be opened"),
+            Err(error) => error!(%error, "opening the logs failed"),
+        }
+    }
+    parts.background.shutdown().await;
+    let epoch = parts.broker.as_ref().map_or(BrokerEpoch::NONE, |broker| broker.epoch());
+    if let Some(logs) = parts.logs.take() {
+        let closing = Arc::clone(&logs);
+        let report = blocking::run(move || closing.shutdown(epoch)).await;
+        for (dir, reason) in report.unclean {
+            warn!(dir = %dir.display(), %reason, "log directory has no clean mark; it is recovered at the next start");
+        }
+    }
+    if let Some(zookeeper) = parts.zookeeper.take()
+        && tokio::time::timeout(CLOSE_TIME_MAX, zookeeper.close()).await.is_err()
+    {
+        warn!("zookeeper does not answer; the session is left to expire");
+    }
+    info!(target: KAFKA_SERVER, "{ident}shut down completed");
+}
