@@ -1,5 +1,7 @@
 //! Every znode captured from the real thing is read and written again to the same bytes.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use model::{BrokerId, TopicPartition};
 use zk_schema::acl::{self, ResourcePattern};
 use zk_schema::brokers::ids::BrokerRegistration;

@@ -87,6 +87,8 @@ mod tests {
 
     const OURS: i64 = 7;
 
+    type Shown = (&'static str, Option<(&'static [u8], Stat)>);
+
     fn stat(version: i32, ephemeral_owner: i64) -> Stat {
         Stat {
             version,
@@ -97,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_write_was_ours_if_everything_is_as_it_would_have_left_it() {
-        let check = |name: &str, ops: &[Op], found: &[(&str, Option<(&[u8], Stat)>)], applied_: bool| {
+        let check = |name: &str, ops: &[Op], found: &[Shown], applied_: bool| {
             let found = found
                 .iter()
                 .map(|(path, node)| (path.to_string(), node.map(|(data, stat)| (data.to_vec(), stat))))

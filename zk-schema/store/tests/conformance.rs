@@ -1,5 +1,7 @@
 //! What holds for the store over a real ZooKeeper and over the in-memory tree alike.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[allow(dead_code, reason = "each test crate uses a part of it")]
 mod support;
 

@@ -1,5 +1,7 @@
 //! What a session outlives, and what it does not: cut connections, a frozen server, a restarted one, an expiry.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::sync::Arc;
