@@ -1,0 +1,54 @@
+//! DescribeProducers (key 61, version 0): the producers that a partition remembers (KIP-664).
+
+use broker_wire::ErrorCode;
+use kafka_protocol::messages::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
+use kafka_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, ProducerId as WireProducerId};
+use kafka_protocol::protocol::StrBytes;
+use model::{LeaderEpoch, validate_topic_name};
+
+use super::{Api, RequestContext, api, error_code};
+
+pub(super) const API: Api = api!(DescribeProducers, 0..=0, handle);
+
+async fn handle(cx: &RequestContext, request: DescribeProducersRequest) -> DescribeProducersResponse {
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic
+            .partition_indexes
+            .iter()
+            .map(|index| answer(cx, &topic.name, *index))
+            .collect();
+        TopicResponse::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions)
+    });
+    DescribeProducersResponse::default().with_topics(topics.collect())
+}
+
+fn answer(cx: &RequestContext, topic: &str, index: i32) -> PartitionResponse {
+    let answer = PartitionResponse::default().with_partition_index(index);
+    if let Err(invalid) = validate_topic_name(topic) {
+        return answer
+            .with_error_code(ErrorCode::InvalidTopicException as i16)
+            .with_error_message(Some(StrBytes::from_string(invalid.to_string())));
+    }
+    let known = || cx.broker.metadata.image().partition(topic, index).is_some();
+    let log = cx
+        .broker
+        .partitions
+        .get(topic, index, known)
+        .and_then(|partition| partition.leader_log(LeaderEpoch::NONE));
+    let log = match log {
+        Ok(log) => log,
+        Err(refusal) => return answer.with_error_code(error_code::of_partition(&refusal) as i16),
+    };
+    let producers = log.active_producers().into_iter().map(|producer| {
+        ProducerState::default()
+            .with_producer_id(WireProducerId(producer.producer_id.0))
+            .with_producer_epoch(i32::from(producer.producer_epoch.0))
+            .with_last_sequence(producer.last_sequence.0)
+            .with_last_timestamp(producer.last_timestamp.0)
+            .with_coordinator_epoch(producer.coordinator_epoch)
+            .with_current_txn_start_offset(producer.current_transaction_first_offset.map_or(-1, |offset| offset.0))
+    });
+    answer.with_active_producers(producers.collect())
+}

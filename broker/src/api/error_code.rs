@@ -1,0 +1,85 @@
+//! Which of our failures becomes which of Kafka's error codes. The only such place.
+
+use broker_log::append;
+use broker_log::producer::ProducerError;
+use broker_log::{AppendError, ReadError};
+use broker_wire::ErrorCode;
+
+use crate::fetch_session::SessionError;
+use crate::partition::PartitionError;
+
+/// The code for a failure of a partition.
+pub fn of_partition(error: &PartitionError) -> ErrorCode {
+    match error {
+        PartitionError::NotLeader(_) => ErrorCode::NotLeaderOrFollower,
+        PartitionError::Unknown(_) => ErrorCode::UnknownTopicOrPartition,
+        PartitionError::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
+        PartitionError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
+        PartitionError::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
+        PartitionError::NotEnoughReplicasAfterAppend(_) => ErrorCode::NotEnoughReplicasAfterAppend,
+        PartitionError::NotReplicatedInTime(_) => ErrorCode::RequestTimedOut,
+        PartitionError::OffsetNotAvailable(_) => ErrorCode::OffsetNotAvailable,
+        PartitionError::UnknownFetchedEpoch(_) => ErrorCode::OffsetOutOfRange,
+        PartitionError::Offline(_) => ErrorCode::KafkaStorageError,
+        PartitionError::Append(error) => of_append(error),
+        PartitionError::Read(error) => of_read(error),
+    }
+}
+
+/// The code for a refused append.
+pub fn of_append(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::Refused(refusal) => of_refusal(refusal),
+        AppendError::Disk(_) | AppendError::Offline(_) => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// The code for records that the log refuses.
+pub fn of_refusal(refusal: &append::AppendError) -> ErrorCode {
+    use append::AppendError as Refusal;
+    match refusal {
+        Refusal::InvalidRequest(_) | Refusal::InvalidRecord(_) | Refusal::RecordsRejected { .. } => {
+            ErrorCode::InvalidRecord
+        }
+        Refusal::InvalidTimestamp { .. } => ErrorCode::InvalidTimestamp,
+        Refusal::Framing(_) | Refusal::Corrupt { .. } => ErrorCode::CorruptMessage,
+        // A leader never sees the last two: they refuse what a follower copies.
+        Refusal::Decompress(_)
+        | Refusal::Compress(_)
+        | Refusal::OffsetsOutOfOrder { .. }
+        | Refusal::UnexpectedOffset { .. } => ErrorCode::UnknownServerError,
+        Refusal::UnsupportedCompressionType { .. } => ErrorCode::UnsupportedCompressionType,
+        Refusal::UnsupportedForMessageFormat { .. } => ErrorCode::UnsupportedForMessageFormat,
+        Refusal::MessageTooLarge { .. } => ErrorCode::MessageTooLarge,
+        Refusal::RecordListTooLarge { .. } => ErrorCode::RecordListTooLarge,
+        Refusal::Producer(refusal) => of_producer(refusal),
+    }
+}
+
+fn of_producer(refusal: &ProducerError) -> ErrorCode {
+    match refusal {
+        ProducerError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+        ProducerError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+        ProducerError::InvalidTransactionState { .. } => ErrorCode::InvalidTxnState,
+        ProducerError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
+        ProducerError::InvalidMarker { .. } => ErrorCode::InvalidRecord,
+    }
+}
+
+/// The code for a failed read.
+pub fn of_read(error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        ReadError::Disk(_) | ReadError::Offline(_) => ErrorCode::KafkaStorageError,
+        ReadError::Corrupt { .. } => ErrorCode::CorruptMessage,
+    }
+}
+
+/// The code for a refused fetch session.
+pub fn of_session(error: SessionError) -> ErrorCode {
+    match error {
+        SessionError::NotFound => ErrorCode::FetchSessionIdNotFound,
+        SessionError::InvalidEpoch => ErrorCode::InvalidFetchSessionEpoch,
+        SessionError::TopicIds => ErrorCode::FetchSessionTopicIdError,
+    }
+}

@@ -1,0 +1,439 @@
+//! Fetch (key 1): hands out ranges of the log to consumers and followers.
+//!
+//! Records are never read here: the answer says which ranges of which files belong where, and the connection sends
+//! them from the page cache. A fetch that finds less than `min_bytes` waits for appends (followers) or for the high
+//! watermark (consumers), at most `max_wait_ms`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use broker_wire::ErrorCode;
+use broker_wire::placeholder::{Placeholders, encode_with_files};
+use bytes::Bytes;
+use kafka_protocol::messages::fetch_response::{
+    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+};
+use kafka_protocol::messages::{ApiKey, BrokerId as WireBrokerId, FetchRequest, FetchResponse, ProducerId, TopicName};
+use kafka_protocol::protocol::StrBytes;
+use model::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, TopicId};
+use tracing::warn;
+use uuid::Uuid;
+
+use super::{Api, RequestContext, error_code};
+use crate::clock;
+use crate::delayed::Waiter;
+use crate::fetch_session::{FetchContext, PartitionAnswer, PartitionFetch, PartitionKey, SessionRequest};
+use crate::metadata::MetadataImage;
+use crate::net::{FilePart, Reply};
+use crate::partition::{Isolation, Partition, PartitionError, Read, ReadSpec};
+
+pub(super) const API: Api = Api {
+    key: ApiKey::Fetch as i16,
+    min_version: 0,
+    max_version: 17,
+    serve: |cx, body| {
+        Box::pin(async move {
+            match cx.decode(body) {
+                Ok(request) => handle(&cx, request).await,
+                Err(malformed) => Reply::Close(malformed.to_string()),
+            }
+        })
+    },
+};
+
+/// Who fetches, and how.
+struct Fetcher {
+    follower: Option<(BrokerId, BrokerEpoch)>,
+    isolation: Isolation,
+    only_leader: bool,
+    max_bytes: usize,
+    /// Before version 3 a first batch larger than the limit is cut, and the consumer sees that it must ask for more.
+    cut_first_batch: bool,
+}
+
+/// What became of one partition of the fetch.
+enum Outcome {
+    Read { read: Read, partition: Arc<Partition> },
+    Refused(PartitionError),
+    Code(ErrorCode),
+}
+
+impl Outcome {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Read { read, .. } => read.bytes(),
+            Self::Refused(_) | Self::Code(_) => 0,
+        }
+    }
+
+    /// Whether the answer must go out at once, whatever `min_bytes` says.
+    fn is_urgent(&self) -> bool {
+        match self {
+            Self::Read { read, .. } => read.diverging.is_some(),
+            Self::Refused(_) | Self::Code(_) => true,
+        }
+    }
+}
+
+async fn handle(cx: &RequestContext, request: FetchRequest) -> Reply {
+    let now = clock::now();
+    let replica = if request.replica_id.0 >= 0 {
+        request.replica_id.0
+    } else {
+        request.replica_state.replica_id.0
+    };
+    let fetcher = fetcher(cx, &request, replica);
+    let session = SessionRequest {
+        id: request.session_id,
+        epoch: request.session_epoch,
+        uses_topic_ids: cx.version() >= 13,
+        privileged: fetcher.follower.is_some(),
+    };
+    let (fetches, forgotten) = asked(&request);
+    let context = match cx.broker.fetch_sessions.begin(&session, fetches, &forgotten, now) {
+        Ok(context) => context,
+        Err(refusal) => {
+            let code = error_code::of_session(refusal);
+            return cx.reply(&FetchResponse::default().with_error_code(code as i16));
+        }
+    };
+    let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let outcomes = read_or_wait(cx, &fetcher, &context, request.min_bytes, max_wait).await;
+    answer(cx, context, &outcomes)
+}
+
+fn fetcher(cx: &RequestContext, request: &FetchRequest, replica: i32) -> Fetcher {
+    let follower = (replica >= 0).then(|| (BrokerId(replica), BrokerEpoch(request.replica_state.replica_epoch)));
+    let isolation = match (follower, request.isolation_level) {
+        (Some(_), _) => Isolation::LogEnd,
+        (None, 1) => Isolation::Committed,
+        (None, _) => Isolation::HighWatermark,
+    };
+    let limit = if cx.version() >= 3 {
+        usize::try_from(request.max_bytes).unwrap_or(0)
+    } else {
+        usize::MAX
+    };
+    let broker_limit = usize::try_from(cx.broker.config.load().fetch_max_bytes).unwrap_or(0);
+    Fetcher {
+        follower,
+        isolation,
+        // A follower may answer consumers that know of leader epochs, unless it is debugging (Kafka `fetchOnlyLeader`).
+        only_leader: follower.is_some() || cx.version() < 11,
+        max_bytes: if follower.is_some() {
+            limit
+        } else {
+            limit.min(broker_limit)
+        },
+        cut_first_batch: cx.version() <= 2,
+    }
+}
+
+/// The partitions that the request names, and those that it drops from its session.
+fn asked(request: &FetchRequest) -> (Vec<(PartitionKey, PartitionFetch)>, Vec<PartitionKey>) {
+    let count = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+    let mut fetches = Vec::with_capacity(count);
+    for topic in &request.topics {
+        let name: Arc<str> = Arc::from(topic.topic.as_str());
+        let topic_id = TopicId(*topic.topic_id.as_bytes());
+        for asked in &topic.partitions {
+            let key = PartitionKey {
+                topic_id,
+                topic: Arc::clone(&name),
+                partition: asked.partition,
+            };
+            let fetch = PartitionFetch {
+                fetch_offset: Offset(asked.fetch_offset),
+                max_bytes: asked.partition_max_bytes,
+                current_leader_epoch: LeaderEpoch(asked.current_leader_epoch),
+                last_fetched_epoch: LeaderEpoch(asked.last_fetched_epoch),
+                log_start_offset: Offset(asked.log_start_offset),
+            };
+            fetches.push((key, fetch));
+        }
+    }
+    let forgotten = request.forgotten_topics_data.iter().flat_map(|topic| {
+        let name: Arc<str> = Arc::from(topic.topic.as_str());
+        let topic_id = TopicId(*topic.topic_id.as_bytes());
+        topic.partitions.iter().map(move |partition| PartitionKey {
+            topic_id,
+            topic: Arc::clone(&name),
+            partition: *partition,
+        })
+    });
+    (fetches, forgotten.collect())
+}
+
+/// Reads; if that is too little, waits for more and reads again.
+async fn read_or_wait(
+    cx: &RequestContext,
+    fetcher: &Fetcher,
+    context: &FetchContext,
+    min_bytes: i32,
+    max_wait: Duration,
+) -> Vec<Outcome> {
+    let min_bytes = usize::try_from(min_bytes).unwrap_or(0).min(fetcher.max_bytes);
+    let deadline = Instant::now() + max_wait;
+    let enough = |outcomes: &[Outcome]| {
+        outcomes.is_empty()
+            || outcomes.iter().any(Outcome::is_urgent)
+            || outcomes.iter().map(Outcome::bytes).sum::<usize>() >= min_bytes
+    };
+    let mut outcomes = read(cx, fetcher, context);
+    while !enough(&outcomes) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        let missing = min_bytes - outcomes.iter().map(Outcome::bytes).sum::<usize>();
+        let waiter = Waiter::new(i64::try_from(missing).unwrap_or(i64::MAX));
+        let partitions: Vec<Arc<Partition>> = outcomes
+            .iter()
+            .filter_map(|outcome| match outcome {
+                Outcome::Read { partition, .. } => Some(Arc::clone(partition)),
+                Outcome::Refused(_) | Outcome::Code(_) => None,
+            })
+            .collect();
+        let _places: Vec<_> = partitions
+            .iter()
+            .map(|partition| partition.fetches(fetcher.follower.is_some()).join(&waiter))
+            .collect();
+        // What was appended before the places were taken told nobody.
+        outcomes = read(cx, fetcher, context);
+        if enough(&outcomes) {
+            break;
+        }
+        waiter.wait(left).await;
+        outcomes = read(cx, fetcher, context);
+    }
+    outcomes
+}
+
+fn read(cx: &RequestContext, fetcher: &Fetcher, context: &FetchContext) -> Vec<Outcome> {
+    let now = clock::now();
+    let image = cx.broker.metadata.image();
+    let settings = cx.broker.partitions.settings();
+    let mut left = fetcher.max_bytes;
+    let mut min_one_batch = !fetcher.cut_first_batch;
+    context
+        .partitions
+        .iter()
+        .map(|(key, fetch)| {
+            let partition = match find(cx, &image, key) {
+                Ok(partition) => partition,
+                Err(outcome) => return outcome,
+            };
+            let spec = ReadSpec {
+                fetch: *fetch,
+                isolation: fetcher.isolation,
+                follower: fetcher.follower,
+                only_leader: fetcher.only_leader,
+                max_bytes: usize::try_from(fetch.max_bytes).unwrap_or(0).min(left),
+                min_one_batch,
+            };
+            match partition.read(&spec, settings, now) {
+                Ok(mut read) => {
+                    if let Some(slice) = &read.slice
+                        && slice.len < slice.first_batch_bytes
+                        && !fetcher.cut_first_batch
+                    {
+                        // A cut batch would be of no use to anyone: from version 3 on nothing is sent instead.
+                        read.slice = None;
+                    }
+                    left -= read.bytes().min(left);
+                    min_one_batch &= read.bytes() == 0;
+                    Outcome::Read { read, partition }
+                }
+                Err(refusal) => Outcome::Refused(refusal),
+            }
+        })
+        .collect()
+}
+
+/// The partition that a fetch means: by topic id from version 13 on, by name before.
+fn find(cx: &RequestContext, image: &MetadataImage, key: &PartitionKey) -> Result<Arc<Partition>, Outcome> {
+    let by_id = !key.topic_id.is_zero();
+    let name = if by_id {
+        image
+            .topic_name(key.topic_id)
+            .ok_or(Outcome::Code(ErrorCode::UnknownTopicId))?
+    } else if key.topic.is_empty() {
+        return Err(Outcome::Code(ErrorCode::UnknownTopicId));
+    } else {
+        &key.topic
+    };
+    if image.partition(name, key.partition).is_none() {
+        return Err(Outcome::Code(ErrorCode::UnknownTopicOrPartition));
+    }
+    let partition = cx
+        .broker
+        .partitions
+        .get(name, key.partition, || true)
+        .map_err(Outcome::Refused)?;
+    if by_id && partition.topic_id().is_some_and(|id| id != key.topic_id) {
+        return Err(Outcome::Code(ErrorCode::InconsistentTopicId));
+    }
+    Ok(partition)
+}
+
+fn answer(cx: &RequestContext, context: FetchContext, outcomes: &[Outcome]) -> Reply {
+    let answers: Vec<PartitionAnswer> = outcomes.iter().map(partition_answer).collect();
+    let keys: Vec<PartitionKey> = context.partitions.iter().map(|(key, _)| key.clone()).collect();
+    let (session_id, told) = context.finish(&cx.broker.fetch_sessions, &answers, clock::now());
+    let mut placeholders = Placeholders::new();
+    let mut files = Vec::new();
+    let mut response = FetchResponse::default().with_session_id(session_id);
+    for ((key, outcome), told) in keys.iter().zip(outcomes).zip(told) {
+        if !told {
+            continue;
+        }
+        let mut data = partition_data(key.partition, outcome, &mut placeholders, &mut files);
+        if cx.version() >= 12 {
+            name_leader(cx, key, &mut data, &mut response.node_endpoints);
+        }
+        match response.responses.last_mut() {
+            Some(topic) if topic.topic_id.as_bytes() == &key.topic_id.0 && topic.topic.as_str() == &*key.topic => {
+                topic.partitions.push(data);
+            }
+            _ => response.responses.push(
+                FetchableTopicResponse::default()
+                    .with_topic(TopicName(StrBytes::from_string(key.topic.to_string())))
+                    .with_topic_id(Uuid::from_bytes(key.topic_id.0))
+                    .with_partitions(vec![data]),
+            ),
+        }
+    }
+    if placeholders.is_empty() {
+        return cx.reply(&response);
+    }
+    let header = &cx.header;
+    match encode_with_files(
+        header.correlation_id,
+        header.api.key,
+        header.api_version,
+        &response,
+        &placeholders,
+    ) {
+        Ok(parts) => Reply::Parts { parts, files },
+        Err(unrepresentable) => Reply::Close(unrepresentable.to_string()),
+    }
+}
+
+fn partition_answer(outcome: &Outcome) -> PartitionAnswer {
+    match outcome {
+        Outcome::Read { read, .. } => PartitionAnswer {
+            high_watermark: read.high_watermark,
+            log_start_offset: read.log_start_offset,
+            has_news: read.slice.is_some() || read.diverging.is_some(),
+            has_error: false,
+        },
+        Outcome::Refused(_) | Outcome::Code(_) => PartitionAnswer {
+            high_watermark: Offset(-1),
+            log_start_offset: Offset(-1),
+            has_news: false,
+            has_error: true,
+        },
+    }
+}
+
+fn partition_data(
+    index: i32,
+    outcome: &Outcome,
+    placeholders: &mut Placeholders,
+    files: &mut Vec<FilePart>,
+) -> PartitionData {
+    let mut data = PartitionData::default();
+    data.partition_index = index;
+    data.high_watermark = -1;
+    data.last_stable_offset = -1;
+    data.log_start_offset = -1;
+    data.aborted_transactions = None;
+    data.preferred_read_replica = WireBrokerId(-1);
+    // Never null: librdkafka and the Java client both take null for a broken answer.
+    data.records = Some(Bytes::new());
+    let read = match outcome {
+        Outcome::Read { read, .. } => read,
+        Outcome::Refused(refusal) => {
+            data.error_code = error_code::of_partition(refusal) as i16;
+            return data;
+        }
+        Outcome::Code(code) => {
+            data.error_code = *code as i16;
+            return data;
+        }
+    };
+    data.high_watermark = read.high_watermark.0;
+    data.last_stable_offset = read.last_stable_offset.0;
+    data.log_start_offset = read.log_start_offset.0;
+    if let Some(end) = read.diverging {
+        data.diverging_epoch = EpochEndOffset::default()
+            .with_epoch(end.leader_epoch.0)
+            .with_end_offset(end.end_offset.0);
+    }
+    data.aborted_transactions = read.aborted.as_ref().map(|aborted| {
+        aborted
+            .iter()
+            .map(|transaction| {
+                AbortedTransaction::default()
+                    .with_producer_id(ProducerId(transaction.producer_id.0))
+                    .with_first_offset(transaction.first_offset.0)
+            })
+            .collect()
+    });
+    if let Some(slice) = &read.slice {
+        let part = FilePart {
+            file: Arc::clone(&slice.file),
+            position: slice.position,
+            len: slice.len,
+        };
+        match placeholders.reserve(slice.len) {
+            Some(placeholder) => {
+                data.records = Some(placeholder);
+                files.push(part);
+            }
+            // The system refused the address space that placeholders need: the records go by memory.
+            None => match part.read_now() {
+                Ok(records) => data.records = Some(records),
+                Err(error) => {
+                    warn!(partition = index, %error, "records cannot be read");
+                    data.error_code = ErrorCode::KafkaStorageError as i16;
+                }
+            },
+        }
+    }
+    data
+}
+
+/// Tells a consumer that came to the wrong broker who leads now (KIP-951); 3.9 does so from version 16 on.
+fn name_leader(cx: &RequestContext, key: &PartitionKey, data: &mut PartitionData, endpoints: &mut Vec<NodeEndpoint>) {
+    let moved = [
+        ErrorCode::NotLeaderOrFollower as i16,
+        ErrorCode::FencedLeaderEpoch as i16,
+    ];
+    if cx.version() < 16 || !moved.contains(&data.error_code) {
+        return;
+    }
+    let image = cx.broker.metadata.image();
+    let name = image.topic_name(key.topic_id).unwrap_or(&key.topic);
+    let Some(partition) = image.partition(name, key.partition) else {
+        return;
+    };
+    let leader = WireBrokerId(partition.leader.0);
+    data.current_leader = LeaderIdAndEpoch::default()
+        .with_leader_id(leader)
+        .with_leader_epoch(partition.leader_epoch.0);
+    let Some(broker) = image.brokers.get(&partition.leader) else {
+        return;
+    };
+    if let Some(endpoint) = broker.endpoints.get(&*cx.connection.listener)
+        && !endpoints.iter().any(|known| known.node_id == leader)
+    {
+        endpoints.push(
+            NodeEndpoint::default()
+                .with_node_id(leader)
+                .with_host(StrBytes::from_string(endpoint.host.to_string()))
+                .with_port(endpoint.port)
+                .with_rack(broker.rack.as_ref().map(|rack| StrBytes::from_string(rack.to_string()))),
+        );
+    }
+}

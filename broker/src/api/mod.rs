@@ -1,0 +1,148 @@
+//! The requests that this broker serves: one file each, one table of all.
+//!
+//! A handler authorises, validates, acts and answers; it returns a response, never an error: a refusal is an answer.
+//! Versions are declared at the handler, and ApiVersions and `docs/compatibility.md` are made from [`APIS`].
+//!
+//! To add a request: write `name.rs` with `pub(super) const API: Api = api!(Key, 0..=4, handle);` and
+//! `async fn handle(cx: &RequestContext, request: NameRequest) -> NameResponse`, and add it to [`APIS`].
+
+mod context;
+pub mod error_code;
+
+mod api_versions;
+mod delete_records;
+mod describe_cluster;
+mod describe_log_dirs;
+mod describe_producers;
+mod fetch;
+mod init_producer_id;
+mod leader_and_isr;
+mod list_offsets;
+mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
+mod stop_replica;
+mod update_metadata;
+
+use std::sync::Arc;
+
+use broker_wire::apis;
+use broker_wire::header::RequestHeader;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+pub use context::{ConnectionInfo, RequestContext};
+
+use crate::Broker;
+use crate::net::Reply;
+
+/// A request kind that this broker serves.
+#[derive(Clone, Copy)]
+pub struct Api {
+    /// Its key.
+    pub key: i16,
+    /// Oldest version served.
+    pub min_version: i16,
+    /// Newest version served.
+    pub max_version: i16,
+    /// Decodes, handles, encodes.
+    pub serve: fn(RequestContext, Bytes) -> BoxFuture<'static, Reply>,
+}
+
+impl Api {
+    /// Kafka's name of it.
+    pub fn name(&self) -> &'static str {
+        apis::api(self.key).map_or("unknown", |api| api.name)
+    }
+
+    /// Whether this version is served.
+    pub fn supports(&self, version: i16) -> bool {
+        self.min_version <= version && version <= self.max_version
+    }
+}
+
+/// Declares an [`Api`] whose handler takes the decoded request and returns the response.
+macro_rules! api {
+    ($key:ident, $min:literal ..= $max:literal, $handle:path) => {
+        $crate::api::Api {
+            key: kafka_protocol::messages::ApiKey::$key as i16,
+            min_version: $min,
+            max_version: $max,
+            serve: |cx, body| {
+                Box::pin(async move {
+                    match cx.decode(body) {
+                        Ok(request) => {
+                            let response = $handle(&cx, request).await;
+                            cx.reply(&response)
+                        }
+                        Err(malformed) => $crate::net::Reply::Close(malformed.to_string()),
+                    }
+                })
+            },
+        }
+    };
+}
+pub(crate) use api;
+
+/// Every request that this broker serves, in the order of their keys.
+pub static APIS: &[Api] = &[
+    produce::API,
+    fetch::API,
+    list_offsets::API,
+    metadata::API,
+    leader_and_isr::API,
+    stop_replica::API,
+    update_metadata::API,
+    api_versions::API,
+    delete_records::API,
+    init_producer_id::API,
+    offset_for_leader_epoch::API,
+    describe_log_dirs::API,
+    describe_cluster::API,
+    describe_producers::API,
+];
+
+/// The API with this key, if it is served.
+pub fn served(key: i16) -> Option<&'static Api> {
+    APIS.binary_search_by_key(&key, |api| api.key).ok().map(|at| &APIS[at])
+}
+
+/// Serves one request frame (without its size): the header, then the body by its handler.
+pub async fn serve(broker: &Arc<Broker>, connection: &Arc<ConnectionInfo>, frame: Bytes) -> Reply {
+    let (header, body) = match RequestHeader::parse(&frame) {
+        Ok(parsed) => parsed,
+        Err(malformed) => return Reply::Close(malformed.to_string()),
+    };
+    let (key, version) = (header.api.key, header.api_version);
+    let cx = RequestContext {
+        broker: Arc::clone(broker),
+        connection: Arc::clone(connection),
+        header,
+    };
+    match served(key) {
+        Some(api) if api.supports(version) => (api.serve)(cx, body).await,
+        Some(api) if api.key == apis::API_VERSIONS => api_versions::unsupported_version(&cx),
+        _ => Reply::Close(format!(
+            "request {} version {version} is not supported",
+            cx.header.api.name
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order_and_within_what_kafka_advertises() {
+        assert!(APIS.is_sorted_by_key(|api| api.key));
+        for api in APIS {
+            let known = apis::api(api.key).unwrap();
+            assert!(
+                known.supports(api.min_version) && known.supports(api.max_version),
+                "{}",
+                api.name()
+            );
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Produce (key 0): appends batches to the logs of partitions that are led here.
+//!
+//! The records stay slices of the frame that they came in; the log writes them from there. acks=all waits on the high
+//! watermark of each partition, without polling. With acks=0 there is no answer, and an error closes the connection,
+//! which is the only way for such a client to learn that its metadata is old.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use broker_log::append::Origin;
+use broker_log::{AppendError, Appended};
+use broker_wire::ErrorCode;
+use bytes::Bytes;
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+};
+use kafka_protocol::messages::{ApiKey, BrokerId as WireBrokerId, ProduceRequest, ProduceResponse};
+use kafka_protocol::protocol::StrBytes;
+use model::{Millis, Offset, TopicPartition, is_internal_topic};
+use smallvec::SmallVec;
+use tracing::info;
+
+use super::{Api, RequestContext, error_code};
+use crate::clock;
+use crate::delayed::Waiter;
+use crate::metadata::MetadataImage;
+use crate::net::Reply;
+use crate::partition::{Partition, PartitionError};
+
+pub(super) const API: Api = Api {
+    key: ApiKey::Produce as i16,
+    min_version: 0,
+    max_version: 11,
+    serve: |cx, body| {
+        Box::pin(async move {
+            match cx.decode(body) {
+                Ok(request) => handle(&cx, request).await,
+                Err(malformed) => Reply::Close(malformed.to_string()),
+            }
+        })
+    },
+};
+
+/// The client id under which Kafka's own tools may write to internal topics. Source: Kafka `AdminUtils`.
+const ADMIN_CLIENT_ID: &str = "__admin_client";
+
+/// What became of one partition of the request.
+enum Outcome {
+    Appended {
+        appended: Appended,
+        partition: Arc<Partition>,
+    },
+    Refused(PartitionError),
+    Code(ErrorCode),
+}
+
+async fn handle(cx: &RequestContext, request: ProduceRequest) -> Reply {
+    let now = clock::now();
+    let mut outcomes: SmallVec<[Outcome; 4]> = SmallVec::new();
+    {
+        let image = cx.broker.metadata.image();
+        for topic in &request.topic_data {
+            for data in &topic.partition_data {
+                outcomes.push(append(
+                    cx,
+                    &image,
+                    &request,
+                    &topic.name,
+                    data.index,
+                    data.records.clone(),
+                    now,
+                ));
+            }
+        }
+    }
+    if request.acks == -1 {
+        let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+        replicate(&mut outcomes, timeout).await;
+    }
+    if request.acks == 0 {
+        return no_answer(cx, &request, &outcomes);
+    }
+    cx.reply(&response(cx, &request, &outcomes))
+}
+
+fn append(
+    cx: &RequestContext,
+    image: &MetadataImage,
+    request: &ProduceRequest,
+    topic: &str,
+    index: i32,
+    records: Option<Bytes>,
+    now: Millis,
+) -> Outcome {
+    if image.partition(topic, index).is_none() {
+        return Outcome::Code(ErrorCode::UnknownTopicOrPartition);
+    }
+    if !matches!(request.acks, -1..=1) {
+        return Outcome::Code(ErrorCode::InvalidRequiredAcks);
+    }
+    if is_internal_topic(topic) && cx.client_id() != ADMIN_CLIENT_ID {
+        return Outcome::Code(ErrorCode::InvalidTopicException);
+    }
+    let partitions = &cx.broker.partitions;
+    let partition = match partitions.get(topic, index, || true) {
+        Ok(partition) => partition,
+        Err(refusal) => return Outcome::Refused(refusal),
+    };
+    let origin = Origin::Client {
+        api_version: cx.version(),
+    };
+    match partition.append(
+        records.unwrap_or_default(),
+        request.acks,
+        origin,
+        partitions.settings(),
+        now,
+    ) {
+        Ok(appended) => Outcome::Appended { appended, partition },
+        Err(refusal) => Outcome::Refused(refusal),
+    }
+}
+
+/// Waits until every append is replicated, or the request's time is over.
+async fn replicate(outcomes: &mut [Outcome], timeout: Duration) {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let waiting = pending(outcomes);
+        if waiting.is_empty() {
+            break;
+        }
+        let waiter = Waiter::new(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
+        let _places: Vec<_> = waiting
+            .iter()
+            .map(|(partition, required)| partition.produces().join_from(&waiter, required.0))
+            .collect();
+        // What was replicated before its place was taken told nobody: begin again without it.
+        if pending(outcomes).len() < waiting.len() {
+            continue;
+        }
+        if !waiter.wait(deadline.saturating_duration_since(Instant::now())).await {
+            break;
+        }
+    }
+    for outcome in outcomes {
+        if let Outcome::Appended { appended, partition } = outcome {
+            match partition.is_replicated(required(appended)) {
+                Some(Ok(())) => {}
+                Some(Err(refusal)) => *outcome = Outcome::Refused(refusal),
+                None => {
+                    let name = partition.topic_partition.clone();
+                    *outcome = Outcome::Refused(PartitionError::NotReplicatedInTime(name));
+                }
+            }
+        }
+    }
+}
+
+/// The appends that are not replicated yet.
+fn pending(outcomes: &[Outcome]) -> SmallVec<[(Arc<Partition>, Offset); 4]> {
+    outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Outcome::Appended { appended, partition } if partition.is_replicated(required(appended)).is_none() => {
+                Some((Arc::clone(partition), required(appended)))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn required(appended: &Appended) -> Offset {
+    appended.last_offset.next()
+}
+
+fn no_answer(cx: &RequestContext, request: &ProduceRequest, outcomes: &[Outcome]) -> Reply {
+    let failed: Vec<String> = names(request)
+        .zip(outcomes)
+        .filter_map(|(name, outcome)| match outcome {
+            Outcome::Appended { .. } => None,
+            Outcome::Refused(refusal) => Some(format!("{name}: {refusal}")),
+            Outcome::Code(code) => Some(format!("{name}: {code}")),
+        })
+        .collect();
+    if failed.is_empty() {
+        return Reply::Nothing;
+    }
+    info!(
+        client_id = cx.client_id(),
+        errors = failed.join(", "),
+        "closing a connection: a produce with acks=0 failed"
+    );
+    Reply::Close("a produce request with acks=0 failed, and has no other answer".to_owned())
+}
+
+fn names(request: &ProduceRequest) -> impl Iterator<Item = TopicPartition> + '_ {
+    request.topic_data.iter().flat_map(|topic| {
+        topic
+            .partition_data
+            .iter()
+            .map(|data| TopicPartition::new(topic.name.as_str(), data.index))
+    })
+}
+
+fn response(cx: &RequestContext, request: &ProduceRequest, outcomes: &[Outcome]) -> ProduceResponse {
+    let mut response = ProduceResponse::default();
+    response.responses.reserve_exact(request.topic_data.len());
+    let mut left = outcomes.iter();
+    for topic in &request.topic_data {
+        let mut answers = Vec::with_capacity(topic.partition_data.len());
+        for (data, outcome) in topic.partition_data.iter().zip(&mut left) {
+            let mut answer = partition_response(data.index, outcome, cx.version());
+            if cx.version() >= 10 && answer.error_code == ErrorCode::NotLeaderOrFollower as i16 {
+                name_leader(cx, &topic.name, &mut answer, &mut response.node_endpoints);
+            }
+            answers.push(answer);
+        }
+        response.responses.push(
+            TopicProduceResponse::default()
+                .with_name(topic.name.clone())
+                .with_partition_responses(answers),
+        );
+    }
+    response
+}
+
+fn partition_response(index: i32, outcome: &Outcome, version: i16) -> PartitionProduceResponse {
+    let mut answer = PartitionProduceResponse::default();
+    answer.index = index;
+    answer.base_offset = -1;
+    answer.log_append_time_ms = -1;
+    answer.log_start_offset = -1;
+    match outcome {
+        Outcome::Appended { appended, .. } => {
+            answer.base_offset = appended.first_offset.0;
+            answer.log_append_time_ms = appended.log_append_time.0;
+            answer.log_start_offset = appended.log_start_offset.0;
+        }
+        Outcome::Code(code) => answer.error_code = *code as i16,
+        Outcome::Refused(refusal) => {
+            answer.error_code = error_code::of_partition(refusal) as i16;
+            if version >= 8
+                && let PartitionError::Append(AppendError::Refused(refusal)) = refusal
+            {
+                answer.error_message = refusal.message().map(StrBytes::from_string);
+                answer.record_errors = refusal
+                    .record_errors()
+                    .iter()
+                    .map(|error| {
+                        BatchIndexAndErrorMessage::default()
+                            .with_batch_index(error.batch_index)
+                            .with_batch_index_error_message(Some(StrBytes::from_string(error.message.clone())))
+                    })
+                    .collect();
+            }
+        }
+    }
+    answer
+}
+
+/// Tells the client where the leader is now, so that it need not ask (KIP-951).
+fn name_leader(
+    cx: &RequestContext,
+    topic: &str,
+    answer: &mut PartitionProduceResponse,
+    endpoints: &mut Vec<NodeEndpoint>,
+) {
+    let image = cx.broker.metadata.image();
+    let Some(partition) = image.partition(topic, answer.index) else {
+        return;
+    };
+    let leader = WireBrokerId(partition.leader.0);
+    answer.current_leader = LeaderIdAndEpoch::default()
+        .with_leader_id(leader)
+        .with_leader_epoch(partition.leader_epoch.0);
+    let Some(broker) = image.brokers.get(&partition.leader) else {
+        return;
+    };
+    if let Some(endpoint) = broker.endpoints.get(&*cx.connection.listener)
+        && !endpoints.iter().any(|known| known.node_id == leader)
+    {
+        endpoints.push(
+            NodeEndpoint::default()
+                .with_node_id(leader)
+                .with_host(StrBytes::from_string(endpoint.host.to_string()))
+                .with_port(endpoint.port)
+                .with_rack(broker.rack.as_ref().map(|rack| StrBytes::from_string(rack.to_string()))),
+        );
+    }
+}

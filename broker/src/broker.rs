@@ -1,0 +1,76 @@
+//! What every request can reach: the parts of a running broker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use model::{BrokerEpoch, BrokerId};
+use zk_schema_store::Store;
+
+use crate::config::ConfigHandle;
+use crate::fetch_session::FetchSessions;
+use crate::metadata::MetadataCache;
+use crate::partition::Partitions;
+use crate::producer_ids::ProducerIds;
+
+/// A running broker. Made by `start`, shared by all connections.
+pub struct Broker {
+    /// Its id.
+    pub id: BrokerId,
+    /// The cluster's id, from `/cluster/id`.
+    pub cluster_id: String,
+    /// Its configuration; parts of it change at run time.
+    pub config: Arc<ConfigHandle>,
+    /// ZooKeeper.
+    pub store: Store,
+    /// The partitions that have a replica here, and their logs.
+    pub partitions: Arc<Partitions>,
+    /// What the controller told of the cluster.
+    pub metadata: Arc<MetadataCache>,
+    /// Fetchers' sessions.
+    pub fetch_sessions: FetchSessions,
+    /// Ids for idempotent producers.
+    pub producer_ids: ProducerIds,
+    /// Which life of this broker id it is: the czxid of its registration; −1 while it is not registered.
+    epoch: AtomicI64,
+}
+
+impl Broker {
+    /// Puts the parts together; the broker is not registered yet.
+    pub fn new(
+        id: BrokerId,
+        cluster_id: String,
+        config: Arc<ConfigHandle>,
+        store: Store,
+        partitions: Arc<Partitions>,
+    ) -> Arc<Self> {
+        let fetch_session_slots = usize::try_from(config.load().max_incremental_fetch_session_cache_slots).unwrap_or(0);
+        Arc::new(Self {
+            id,
+            cluster_id,
+            config,
+            store,
+            partitions,
+            metadata: Arc::default(),
+            fetch_sessions: FetchSessions::new(fetch_session_slots),
+            producer_ids: ProducerIds::default(),
+            epoch: AtomicI64::new(BrokerEpoch::NONE.0),
+        })
+    }
+
+    /// The epoch of the current registration.
+    pub fn epoch(&self) -> BrokerEpoch {
+        BrokerEpoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// A new registration: requests that were meant for an earlier life are refused from here on.
+    pub fn set_epoch(&self, epoch: BrokerEpoch) {
+        self.epoch.store(epoch.0, Ordering::Release);
+    }
+
+    /// Whether a controller's request was meant for an earlier life of this broker (STALE_BROKER_EPOCH).
+    ///
+    /// Source: Kafka 3.9 `ZkSupport.isBrokerEpochStale`.
+    pub fn is_stale(&self, epoch_in_request: BrokerEpoch) -> bool {
+        epoch_in_request != BrokerEpoch::NONE && epoch_in_request < self.epoch()
+    }
+}

@@ -1,0 +1,174 @@
+//! One connection from accept to close.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use broker_wire::frame::{FrameBuffer, FrameError};
+use bytes::Bytes;
+use tokio::net::TcpStream;
+use tracing::{debug, info};
+
+use super::reply::Reply;
+use super::send;
+use crate::Broker;
+use crate::api::{self, ConnectionInfo};
+
+/// Replies are gathered up to this size before they are written, as long as further requests are there already.
+const GATHER_BYTES: usize = 64 * 1024;
+
+/// Why a connection ends, other than by the peer's wish.
+#[derive(Debug, thiserror::Error)]
+enum Closed {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Refused(String),
+    #[error("idle for longer than connections.max.idle.ms")]
+    Idle,
+}
+
+/// Serves a connection until either side ends it.
+pub(super) async fn serve(
+    broker: Arc<Broker>,
+    info: Arc<ConnectionInfo>,
+    stream: TcpStream,
+    max_request: usize,
+    max_idle: Duration,
+) {
+    let mut connection = Connection {
+        broker,
+        info,
+        stream,
+        frames: FrameBuffer::new(max_request),
+        gathered: Vec::new(),
+        gathered_bytes: 0,
+        idle: Idle::new(max_idle),
+    };
+    match connection.run().await {
+        Ok(()) => debug!(peer = %connection.info.peer, "connection closed by the peer"),
+        Err(Closed::Io(error)) | Err(Closed::Frame(FrameError::Io(error))) => {
+            debug!(peer = %connection.info.peer, %error, "connection lost");
+        }
+        Err(Closed::Idle) => debug!(peer = %connection.info.peer, reason = %Closed::Idle, "connection closed"),
+        Err(reason) => {
+            info!(peer = %connection.info.peer, listener = %connection.info.listener, %reason, "connection closed");
+        }
+    }
+}
+
+struct Connection {
+    broker: Arc<Broker>,
+    info: Arc<ConnectionInfo>,
+    stream: TcpStream,
+    frames: FrameBuffer,
+    /// Replies that are not written yet.
+    gathered: Vec<Bytes>,
+    gathered_bytes: usize,
+    idle: Idle,
+}
+
+impl Connection {
+    async fn run(&mut self) -> Result<(), Closed> {
+        while let Some(frame) = self.next_frame().await? {
+            let reply = self.serve(frame).await?;
+            match reply {
+                Reply::Bytes(bytes) => {
+                    self.gathered_bytes += bytes.len();
+                    self.gathered.push(bytes);
+                    if self.gathered_bytes >= GATHER_BYTES {
+                        self.flush().await?;
+                    }
+                }
+                Reply::Parts { parts, files } => {
+                    self.gathered_bytes = 0;
+                    send::write_parts(&self.stream, &mut self.gathered, parts, &files).await?;
+                }
+                Reply::Nothing => {}
+                Reply::Close(reason) => {
+                    self.flush().await?;
+                    return Err(Closed::Refused(reason));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next request, from what has been read already or from the socket; before waiting, replies are written.
+    async fn next_frame(&mut self) -> Result<Option<Bytes>, Closed> {
+        if let Some(frame) = self.frames.take_frame()? {
+            return Ok(Some(frame));
+        }
+        self.flush().await?;
+        let frame = {
+            let mut read = pin!(self.frames.read_frame(&mut self.stream));
+            let idle = &mut self.idle;
+            std::future::poll_fn(|cx| {
+                if let std::task::Poll::Ready(frame) = read.as_mut().poll(cx) {
+                    return std::task::Poll::Ready(frame.map_err(Closed::from));
+                }
+                idle.poll_expired(cx).map(|()| Err(Closed::Idle))
+            })
+            .await?
+        };
+        self.idle.touch();
+        Ok(frame)
+    }
+
+    /// Serves one request; if it has to wait for something, replies to earlier ones are written first.
+    async fn serve(&mut self, frame: Bytes) -> Result<Reply, Closed> {
+        let mut serving = Box::pin(api::serve(&self.broker, &self.info, frame));
+        if let std::task::Poll::Ready(reply) = futures::poll!(&mut serving) {
+            return Ok(reply);
+        }
+        self.gathered_bytes = 0;
+        send::write_all(&self.stream, &mut self.gathered).await?;
+        let reply = serving.await;
+        self.idle.touch();
+        Ok(reply)
+    }
+
+    async fn flush(&mut self) -> Result<(), Closed> {
+        self.gathered_bytes = 0;
+        if !self.gathered.is_empty() {
+            send::write_all(&self.stream, &mut self.gathered).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Notices that nothing has come for `connections.max.idle.ms`, with one timer for the connection's whole life.
+struct Idle {
+    max: Duration,
+    last: Instant,
+    timer: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl Idle {
+    fn new(max: Duration) -> Self {
+        Self {
+            max,
+            last: Instant::now(),
+            timer: Box::pin(tokio::time::sleep(max)),
+        }
+    }
+
+    fn touch(&mut self) {
+        self.last = Instant::now();
+    }
+
+    fn poll_expired(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let expires = self.last + self.max;
+            if expires <= Instant::now() {
+                return std::task::Poll::Ready(());
+            }
+            self.timer.as_mut().reset(expires.into());
+        }
+        std::task::Poll::Pending
+    }
+}

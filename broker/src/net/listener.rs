@@ -1,0 +1,261 @@
+//! Listening sockets and the connections that come in over them.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::connection;
+use crate::Broker;
+use crate::api::ConnectionInfo;
+
+/// `socket.*` settings. −1 for a buffer: the system's default.
+#[derive(Clone, Copy, Debug)]
+pub struct SocketSettings {
+    /// `socket.send.buffer.bytes`.
+    pub send_buffer_bytes: i32,
+    /// `socket.receive.buffer.bytes`.
+    pub receive_buffer_bytes: i32,
+    /// `socket.listen.backlog.size`.
+    pub listen_backlog_size: i32,
+    /// `socket.request.max.bytes`.
+    pub request_max_bytes: i32,
+    /// `connections.max.idle.ms`; negative: never.
+    pub connections_max_idle_ms: i64,
+}
+
+/// How many connections there may be.
+#[derive(Debug)]
+pub struct ConnectionLimits {
+    /// `max.connections`.
+    pub max: usize,
+    /// `max.connections.per.ip`.
+    pub max_per_ip: usize,
+    /// `max.connections.per.ip.overrides`.
+    pub per_ip_overrides: HashMap<IpAddr, usize>,
+    open: AtomicUsize,
+    per_ip: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl ConnectionLimits {
+    /// These limits, with no connection open.
+    pub fn new(max: usize, max_per_ip: usize, per_ip_overrides: HashMap<IpAddr, usize>) -> Self {
+        Self {
+            max,
+            max_per_ip,
+            per_ip_overrides,
+            open: AtomicUsize::new(0),
+            per_ip: Mutex::default(),
+        }
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    fn admit(self: &Arc<Self>, ip: IpAddr) -> Result<Admission, &'static str> {
+        let mut per_ip = self.per_ip.lock();
+        let of_ip = per_ip.entry(ip).or_default();
+        if *of_ip >= self.per_ip_overrides.get(&ip).copied().unwrap_or(self.max_per_ip) {
+            return Err("max.connections.per.ip reached");
+        }
+        if self.open.load(Ordering::Relaxed) >= self.max {
+            return Err("max.connections reached");
+        }
+        *of_ip += 1;
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Ok(Admission {
+            limits: Arc::clone(self),
+            ip,
+        })
+    }
+}
+
+/// A connection's place under the limits; given back when dropped.
+struct Admission {
+    limits: Arc<ConnectionLimits>,
+    ip: IpAddr,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.limits.open.fetch_sub(1, Ordering::Relaxed);
+        let mut per_ip = self.limits.per_ip.lock();
+        if let Some(of_ip) = per_ip.get_mut(&self.ip) {
+            *of_ip -= 1;
+            if *of_ip == 0 {
+                per_ip.remove(&self.ip);
+            }
+        }
+    }
+}
+
+/// Why a listener cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenerError {
+    /// The host name has no address.
+    #[error("the host of listener {name}, '{host}', cannot be resolved: {cause}")]
+    Resolve {
+        /// The listener.
+        name: String,
+        /// Its host.
+        host: String,
+        /// What the resolver says.
+        cause: io::Error,
+    },
+    /// The port cannot be had.
+    #[error("socket server failed to bind to {address} for listener {name}: {cause}")]
+    Bind {
+        /// The listener.
+        name: String,
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        cause: io::Error,
+    },
+}
+
+/// A bound listener. Connections queue in the kernel until [`Listener::serve`].
+#[derive(Debug)]
+pub struct Listener {
+    name: Arc<str>,
+    socket: TcpListener,
+    settings: SocketSettings,
+}
+
+impl Listener {
+    /// Binds. An empty host means all addresses.
+    ///
+    /// # Errors
+    /// The host has no address, or the port is taken.
+    pub async fn bind(name: &str, host: &str, port: u16, settings: SocketSettings) -> Result<Self, ListenerError> {
+        let address = if host.is_empty() {
+            // All addresses, over IPv6 where the machine has it: it takes IPv4 connections as well.
+            let v6 = SocketAddr::from(([0u16; 8], port));
+            let v4 = SocketAddr::from(([0u8; 4], port));
+            if Socket::new(Domain::IPV6, Type::STREAM, None).is_ok() {
+                v6
+            } else {
+                v4
+            }
+        } else {
+            let resolve_error = |cause| ListenerError::Resolve {
+                name: name.into(),
+                host: host.into(),
+                cause,
+            };
+            let mut found = lookup_host((host, port)).await.map_err(resolve_error)?;
+            found
+                .next()
+                .ok_or_else(|| resolve_error(io::ErrorKind::NotFound.into()))?
+        };
+        let socket = listen(address, &settings).map_err(|cause| ListenerError::Bind {
+            name: name.into(),
+            address,
+            cause,
+        })?;
+        Ok(Self {
+            name: Arc::from(name),
+            socket,
+            settings,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The port that it has really got (port 0 asks for any).
+    ///
+    /// # Errors
+    /// The system cannot say.
+    pub fn port(&self) -> io::Result<u16> {
+        Ok(self.socket.local_addr()?.port())
+    }
+
+    /// Accepts and serves connections until the future is dropped; with it all of its connections end.
+    pub async fn serve(self, broker: Arc<Broker>, limits: Arc<ConnectionLimits>) {
+        let mut connections = JoinSet::new();
+        let max_request = usize::try_from(self.settings.request_max_bytes).unwrap_or(0);
+        let max_idle = match u64::try_from(self.settings.connections_max_idle_ms) {
+            Ok(ms) => Duration::from_millis(ms),
+            Err(_) => Duration::from_secs(u64::from(u32::MAX)),
+        };
+        loop {
+            let (stream, peer) = tokio::select! {
+                accepted = self.socket.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        // Out of file descriptors, mostly: existing connections go on, and some will end.
+                        warn!(listener = %self.name, %error, "cannot accept connections, trying again");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        continue;
+                    }
+                },
+                Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                    if let Err(failed) = ended
+                        && failed.is_panic()
+                    {
+                        tracing::error!(listener = %self.name, %failed, "a connection ended by a panic");
+                    }
+                    continue;
+                }
+            };
+            let admission = match limits.admit(peer.ip()) {
+                Ok(admission) => admission,
+                Err(reason) => {
+                    info!(listener = %self.name, %peer, reason, "connection refused");
+                    continue;
+                }
+            };
+            if let Err(error) = prepare(&stream, &self.settings) {
+                warn!(listener = %self.name, %peer, %error, "socket options not set");
+            }
+            let info = Arc::new(ConnectionInfo {
+                listener: Arc::clone(&self.name),
+                peer,
+                software: Mutex::default(),
+            });
+            let broker = Arc::clone(&broker);
+            connections.spawn(async move {
+                connection::serve(broker, info, stream, max_request, max_idle).await;
+                drop(admission);
+            });
+        }
+    }
+}
+
+fn listen(address: SocketAddr, settings: &SocketSettings) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    if let Ok(bytes) = usize::try_from(settings.receive_buffer_bytes) {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(settings.listen_backlog_size)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn prepare(stream: &TcpStream, settings: &SocketSettings) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = socket2::SockRef::from(stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new())?;
+    if let Ok(bytes) = usize::try_from(settings.send_buffer_bytes) {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! Sockets: listeners, connections, frames in and replies out.
+//!
+//! A connection is one task. It reads a frame, has it served, sends the reply, and reads the next: requests of one
+//! connection are answered in order, and a peer that does not read is not read from. Replies to requests that arrived
+//! together leave together. Knows nothing of what a request means.
+
+mod connection;
+mod listener;
+mod reply;
+mod send;
+
+pub use listener::{ConnectionLimits, Listener, ListenerError, SocketSettings};
+pub use reply::{FilePart, Reply};

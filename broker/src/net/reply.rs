@@ -1,0 +1,50 @@
+//! What a served request leaves to be sent.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use broker_wire::placeholder::Part;
+use bytes::Bytes;
+
+/// What to do with the connection after a request.
+#[derive(Debug)]
+pub enum Reply {
+    /// Send this frame.
+    Bytes(Bytes),
+    /// Send this frame, of which some parts are ranges of files.
+    Parts {
+        /// In order; a [`Part::File`] is an index into `files`.
+        parts: Vec<Part>,
+        /// The ranges.
+        files: Vec<FilePart>,
+    },
+    /// Send nothing (acks=0).
+    Nothing,
+    /// Close the connection; the reason is logged.
+    Close(String),
+}
+
+/// A range of a file to be sent.
+#[derive(Clone, Debug)]
+pub struct FilePart {
+    /// The file; its own cursor is not used.
+    pub file: Arc<File>,
+    /// Where the range starts.
+    pub position: u64,
+    /// Its length.
+    pub len: usize,
+}
+
+impl FilePart {
+    /// Reads the range into memory; blocks if it is not in the page cache.
+    ///
+    /// # Errors
+    /// The disk's, or the file is shorter.
+    pub fn read_now(&self) -> io::Result<Bytes> {
+        let mut buffer = vec![0u8; self.len];
+        self.file.read_exact_at(&mut buffer, self.position)?;
+        Ok(buffer.into())
+    }
+}
