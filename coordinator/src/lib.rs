@@ -2,4 +2,5 @@
 //!
 //! Contains no I/O, no clock, no tokio and no wire protocol; the shells (`coordinator/service`, `broker`) drive it.
 
+pub mod controller;
 pub mod group;

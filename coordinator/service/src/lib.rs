@@ -1,1 +1,24 @@
-//! Skeleton.
+//! The controller's shell: drives the pure core over ZooKeeper and the wire.
+//!
+//! A library, which brokers host, and the program `coordinator`, which is a process of its own round it. It races for
+//! `/controller` (`election`), performs the core's reads and writes (`zookeeper`), puts its commands on the wire
+//! (`sender`, `request`) and answers questions ([`ControllerHandle`]). It decides nothing about partitions.
+
+mod clock;
+mod config;
+mod convert;
+mod election;
+mod handle;
+mod presence;
+mod protocol_version;
+mod queue;
+mod request;
+mod sender;
+mod service;
+mod zookeeper;
+
+pub use config::{Role, ServiceConfig};
+pub use coordinator::controller::{Gauges, Refusal};
+pub use handle::{ControllerHandle, MAX_QUESTIONS, Status};
+pub use protocol_version::{InterBrokerProtocol, UnknownProtocolVersion};
+pub use service::ControllerService;

@@ -1,0 +1,1 @@
+//! What the controller does, told as scripts and as random histories.
