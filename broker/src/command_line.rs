@@ -21,7 +21,12 @@ pub(crate) fn read() -> Command {
     let CommandLine { command, run } = CommandLine::parse();
     match (command, run) {
         (Some(Other::CheckConfig(run)), _) => Command::CheckConfig(run),
-        (Some(Other::Docs { page: Page::Compatibility }), _) => Command::Compatibility,
+        (
+            Some(Other::Docs {
+                page: Page::Compatibility,
+            }),
+            _,
+        ) => Command::Compatibility,
         (None, Some(run)) => Command::Run(run),
         (None, None) => unreachable!("clap asks for the file where there is no command"),
     }
@@ -77,8 +82,13 @@ pub(crate) struct Run {
 impl Run {
     /// With the environment of this process; a variable that is not UTF-8 spells no key.
     pub(crate) fn into_sources(self) -> Sources {
-        let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Sources { file: Some(self.file), environment: environment.collect(), overrides: self.overrides }
+        let environment =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Sources {
+            file: Some(self.file),
+            environment: environment.collect(),
+            overrides: self.overrides,
+        }
     }
 }
 
@@ -102,9 +112,15 @@ mod tests {
     #[test]
     fn the_command_line_is_kafkas() {
         CommandLine::command().debug_assert();
-        let run = parse(&["server.properties", "--override", "broker.id=3", "--override", "a=b=c"]).unwrap().run.unwrap();
+        let run = parse(&["server.properties", "--override", "broker.id=3", "--override", "a=b=c"])
+            .unwrap()
+            .run
+            .unwrap();
         assert_eq!(run.file, PathBuf::from("server.properties"));
-        assert_eq!(run.overrides, [("broker.id".into(), "3".into()), ("a".into(), "b=c".into())]);
+        assert_eq!(
+            run.overrides,
+            [("broker.id".into(), "3".into()), ("a".into(), "b=c".into())]
+        );
         assert!(parse(&[]).is_err());
         assert!(parse(&["server.properties", "--override", "nonsense"]).is_err());
         assert!(parse(&["server.properties", "other.properties"]).is_err());
@@ -118,7 +134,9 @@ mod tests {
         ));
         assert!(matches!(
             parse(&["docs", "compatibility"]).unwrap().command,
-            Some(Other::Docs { page: Page::Compatibility })
+            Some(Other::Docs {
+                page: Page::Compatibility
+            })
         ));
     }
 }

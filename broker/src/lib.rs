@@ -6,6 +6,7 @@
 pub mod api;
 pub mod blocking;
 pub mod clock;
+pub mod compatibility;
 pub mod config;
 pub mod delayed;
 pub mod fetch_session;
@@ -16,6 +17,7 @@ pub mod partition;
 pub mod producer_ids;
 pub mod registration;
 pub mod security;
+pub mod start;
 pub mod zookeeper;
 
 mod broker;

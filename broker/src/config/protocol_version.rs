@@ -22,8 +22,14 @@ pub(super) const NAMES: &[&str] = &[
 ];
 
 impl ProtocolVersion {
+    /// ControlledShutdown names the client.
+    pub const IBP_0_9_0: Self = Self(3);
     /// Broker registrations in JSON version 4.
     pub const IBP_0_10_0_IV1: Self = Self(5);
+    /// Requests of the controller carry broker epochs.
+    pub const IBP_2_2_IV0: Self = Self(20);
+    /// Requests between brokers have flexible headers.
+    pub const IBP_2_4_IV1: Self = Self(25);
     /// StopReplica says per partition whether to delete; ISR changes still go through ZooKeeper.
     pub const IBP_2_6_IV0: Self = Self(27);
     /// Broker registrations in JSON version 5, with features.
@@ -104,6 +110,9 @@ mod tests {
     #[test]
     fn the_named_versions_are_what_they_say() {
         assert_eq!(ProtocolVersion::IBP_2_6_IV0.name(), "2.6-IV0");
+        assert_eq!(ProtocolVersion::IBP_0_9_0.name(), "0.9.0");
+        assert_eq!(ProtocolVersion::IBP_2_2_IV0.name(), "2.2-IV0");
+        assert_eq!(ProtocolVersion::IBP_2_4_IV1.name(), "2.4-IV1");
         assert_eq!(ProtocolVersion::IBP_0_10_0_IV1.name(), "0.10.0-IV1");
         assert_eq!(ProtocolVersion::IBP_2_7_IV0.name(), "2.7-IV0");
         assert_eq!(ProtocolVersion::IBP_2_7_IV2.name(), "2.7-IV2");

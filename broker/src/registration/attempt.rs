@@ -5,8 +5,7 @@
 
 use model::{BrokerEpoch, BrokerId, Millis};
 use zk_schema::brokers::ids::{self, BrokerRegistration};
-use zk_schema::ottla;
-use zk_schema_store::{CreateMode, MultiError, OpResult, Stat, Store, StoreError};
+use zk_schema_store::{MultiError, OpResult, Stat, Store, StoreError};
 
 use super::identity::{Identity, addresses};
 
@@ -118,30 +117,6 @@ pub(super) async fn register(
         }
     }
     Err(StoreError::Other(format!("{path} comes and goes")).into())
-}
-
-/// Says below `/cluster/ottla` that this registered broker is of this product. What an earlier life has left there is
-/// replaced: who holds the registration holds this name.
-///
-/// # Errors
-/// What ZooKeeper says.
-pub(super) async fn announce(store: &Store, identity: &Identity, session: i64) -> Result<(), StoreError> {
-    let path = ottla::broker_path(identity.id());
-    for _ in 0..3 {
-        match store.create_recursive(&path, Vec::new(), CreateMode::Ephemeral).await {
-            Err(StoreError::NodeExists { .. }) => {}
-            created => return created.map(drop),
-        }
-        match store.exists(&path).await? {
-            Some(stat) if stat.ephemeral_owner == session => return Ok(()),
-            Some(stat) => match store.delete(&path, Some(stat.version)).await {
-                Ok(()) | Err(StoreError::NoNode { .. } | StoreError::BadVersion { .. }) => {}
-                Err(error) => return Err(error),
-            },
-            None => {}
-        }
-    }
-    Err(StoreError::Other(format!("{path} comes and goes")))
 }
 
 /// `host:port` of every endpoint of a registration; empty for one that cannot be read (its owner is not ours to judge).

@@ -78,7 +78,6 @@ impl Registration {
             let (session_id, generation) = connected(&store).await?;
             match attempt::register(&store, &identity, session_id, None, clock::now()).await {
                 Ok(epoch) => {
-                    attempt::announce(&store, &identity, session_id).await?;
                     log_registered(&identity, epoch);
                     let (state, _) = watch::channel(RegistrationState::Registered { epoch });
                     return Ok(Self {
@@ -192,7 +191,6 @@ impl Registration {
         self.epoch = epoch;
         self.state.send_replace(RegistrationState::Registered { epoch });
         log_registered(&self.identity, epoch);
-        attempt::announce(&self.store, &self.identity, session_id).await?;
         let (_, watch) = self.store.watch_exists(&path).await?;
         Ok((Some(epoch), watch))
     }

@@ -74,7 +74,6 @@ async fn the_epoch_is_the_czxid_and_the_znode_belongs_to_the_session() {
     let stat = store.exists("/brokers/ids/1").await.unwrap().unwrap();
     assert_eq!(registration.epoch(), BrokerEpoch(stat.czxid));
     assert_eq!((stat.version, stat.ephemeral_owner), (1, session_of(&store)));
-    assert_eq!(owner(&store, "/cluster/ottla/brokers/1").await, session_of(&store));
 }
 
 #[tokio::test]

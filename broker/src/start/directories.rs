@@ -76,7 +76,11 @@ impl Directories {
             if let Some(found) = &properties.cluster_id
                 && found != cluster_id
             {
-                return Err(DirectoryError::Cluster { path, expected: cluster_id.to_owned(), found: found.clone() });
+                return Err(DirectoryError::Cluster {
+                    path,
+                    expected: cluster_id.to_owned(),
+                    found: found.clone(),
+                });
             }
             match (properties.broker_id, expected_id) {
                 (Some(found), Some(expected)) if found != expected => {
@@ -142,7 +146,11 @@ mod tests {
     fn directories_are_checked_as_kafka_checks_them() {
         let ours = "#\n#Sat Nov 21 08:39:11 UTC 2026\nbroker.id=7\nversion=0\ncluster.id=30U8ch2kTnukcgvJ2SXjYQ\n";
         let check = |contents: &[Option<&str>], id: Option<i32>, expected: Result<Option<i32>, &str>| {
-            assert_eq!(verify(contents, id), expected.map_err(str::to_owned), "{contents:?} {id:?}");
+            assert_eq!(
+                verify(contents, id),
+                expected.map_err(str::to_owned),
+                "{contents:?} {id:?}"
+            );
         };
         check(&[None], None, Ok(None));
         check(&[None], Some(3), Ok(Some(3)));

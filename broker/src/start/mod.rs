@@ -8,6 +8,7 @@
 
 mod directories;
 mod error;
+mod hand_over;
 mod parts;
 mod serve;
 mod signals;
@@ -41,21 +42,32 @@ pub async fn run(loaded: Loaded) -> ExitCode {
     }
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
-        Err(source) => return fatal(&parts, &StartError::System { doing: "handle signals", source }),
+        Err(source) => {
+            return start_failed(
+                &parts,
+                &StartError::System {
+                    doing: "handle signals",
+                    source,
+                },
+            );
+        }
     };
     let started = tokio::select! {
         started = serve::start(&mut parts) => Some(started),
         _ = signals.next() => None,
     };
     let outcome = match started {
-        Some(Err(error)) => fatal(&parts, &error),
+        Some(Err(error)) => start_failed(&parts, &error),
         // Told to stop before it was ready: as good as after.
         None => ExitCode::SUCCESS,
         Some(Ok(())) => {
             info!(target: KAFKA_SERVER, "{}started", parts.ident());
             tokio::select! {
                 _ = signals.next() => ExitCode::SUCCESS,
-                error = parts.fatal() => fatal(&parts, &error),
+                error = parts.fatal() => {
+                    error!(target: KAFKA_SERVER, "{error}");
+                    ExitCode::FAILURE
+                }
             }
         }
     };
@@ -72,7 +84,11 @@ pub async fn run(loaded: Loaded) -> ExitCode {
     }
 }
 
-fn fatal(parts: &Parts, error: &StartError) -> ExitCode {
-    error!(target: KAFKA_SERVER, "{}Fatal error during KafkaServer startup. Prepare to shutdown: {error}", parts.ident());
+fn start_failed(parts: &Parts, error: &StartError) -> ExitCode {
+    error!(
+        target: KAFKA_SERVER,
+        "{}Fatal error during KafkaServer startup. Prepare to shutdown: {error}",
+        parts.ident()
+    );
     ExitCode::FAILURE
 }

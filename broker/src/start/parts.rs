@@ -31,7 +31,10 @@ pub(super) struct Parts {
     pub(super) listeners: JoinSet<()>,
     /// Whether `started` was reached.
     pub(super) serving: bool,
-    failures: (mpsc::UnboundedSender<Vec<PathBuf>>, mpsc::UnboundedReceiver<Vec<PathBuf>>),
+    failures: (
+        mpsc::UnboundedSender<Vec<PathBuf>>,
+        mpsc::UnboundedReceiver<Vec<PathBuf>>,
+    ),
 }
 
 impl Parts {
@@ -78,7 +81,10 @@ pub(super) async fn resolve_overrides(
         let count = usize::try_from(*count).unwrap_or(0);
         let found = tokio::net::lookup_host((host.as_str(), 0))
             .await
-            .map_err(|source| StartError::UnknownHost { host: host.clone(), source })?;
+            .map_err(|source| StartError::UnknownHost {
+                host: host.clone(),
+                source,
+            })?;
         resolved.extend(found.map(|address| (address.ip(), count)));
     }
     Ok(resolved)

@@ -45,13 +45,25 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     }
 
     let (default, own) = zookeeper::broker_configs(&store, id).await?;
-    parts.config.apply_dynamic(default, own).map_err(StartError::DynamicConfig)?;
+    parts
+        .config
+        .apply_dynamic(default, own)
+        .map_err(StartError::DynamicConfig)?;
     let config = parts.config.current();
     let logs = open_logs(parts, &config, dirs, disk, zookeeper::topic_configs(&store).await?).await?;
 
-    let settings = ReplicaSettings { broker_id: id, replica_lag_time_max: Millis(config.replica_lag_time_max_ms) };
+    let settings = ReplicaSettings {
+        broker_id: id,
+        replica_lag_time_max: Millis(config.replica_lag_time_max_ms),
+    };
     let partitions = Partitions::new(settings, logs);
-    let broker = Broker::new(id, cluster_id, Arc::new(parts.config.clone()), store.clone(), partitions);
+    let broker = Broker::new(
+        id,
+        cluster_id,
+        Arc::new(parts.config.clone()),
+        store.clone(),
+        partitions,
+    );
     parts.broker = Some(Arc::clone(&broker));
 
     let mut listeners = Vec::new();
@@ -59,19 +71,27 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     for endpoint in &config.listeners {
         let host = endpoint.host.as_deref().unwrap_or_default();
         let listener = Listener::bind(&endpoint.listener_name, host, endpoint.port, socket_settings(&config)).await?;
-        let port = listener.port().map_err(|source| StartError::System { doing: "ask for the port of a listener", source })?;
+        let port = listener.port().map_err(|source| StartError::System {
+            doing: "ask for the port of a listener",
+            source,
+        })?;
         ports.insert(endpoint.listener_name.clone(), port);
         listeners.push(listener);
     }
     let limits = Arc::new(ConnectionLimits::new(
         usize::try_from(config.max_connections).unwrap_or(0),
         usize::try_from(config.max_connections_per_ip).unwrap_or(0),
-        resolve_overrides(&config.max_connections_per_ip_overrides).await?.into_iter().collect(),
+        resolve_overrides(&config.max_connections_per_ip_overrides)
+            .await?
+            .into_iter()
+            .collect(),
     ));
 
     register(parts, &broker, Identity::new(id, &config, &ports, &host_name())).await?;
     for listener in listeners {
-        parts.listeners.spawn(listener.serve(Arc::clone(&broker), Arc::clone(&limits)));
+        parts
+            .listeners
+            .spawn(listener.serve(Arc::clone(&broker), Arc::clone(&limits)));
     }
     parts.serving = true;
     info!(
@@ -87,14 +107,19 @@ async fn register(parts: &mut Parts, broker: &Arc<Broker>, identity: Identity) -
     let registration = Registration::first(broker.store.clone(), identity, session_timeout).await?;
     broker.set_epoch(registration.epoch());
     let broker = Arc::clone(broker);
-    parts.background.spawn(registration.keep(move |epoch| broker.set_epoch(epoch)));
+    parts
+        .background
+        .spawn(registration.keep(move |epoch| broker.set_epoch(epoch)));
     Ok(())
 }
 
 /// `log.dirs` as absolute paths, so that nothing depends on where the process goes on.
 fn absolute(config: &BrokerConfig) -> Result<Vec<PathBuf>, StartError> {
     let absolute = |dir: &PathBuf| {
-        std::path::absolute(dir).map_err(|source| StartError::System { doing: "find the directory of the data", source })
+        std::path::absolute(dir).map_err(|source| StartError::System {
+            doing: "find the directory of the data",
+            source,
+        })
     };
     config.log_dirs.iter().map(absolute).collect()
 }
@@ -131,7 +156,9 @@ async fn open_logs(
         initial_task_delay_ms: Millis(config.log_initial_task_delay_ms),
         disk,
     };
-    let opening = parts.opening.insert(tokio::task::spawn_blocking(move || Logs::open(logs_config)));
+    let opening = parts
+        .opening
+        .insert(tokio::task::spawn_blocking(move || Logs::open(logs_config)));
     let opened = opening.await;
     parts.opening = None;
     let logs = match opened {
@@ -168,4 +195,3 @@ fn socket_settings(config: &BrokerConfig) -> SocketSettings {
 fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
-

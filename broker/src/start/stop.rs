@@ -9,6 +9,7 @@ use std::time::Duration;
 use model::BrokerEpoch;
 use tracing::{error, info, warn};
 
+use super::hand_over::hand_over;
 use super::parts::Parts;
 use crate::blocking;
 use crate::logging::KAFKA_SERVER;
@@ -20,6 +21,10 @@ const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 pub(super) async fn stop(parts: &mut Parts) {
     let ident = parts.ident();
     info!(target: KAFKA_SERVER, "{ident}shutting down");
+    if let Some(broker) = parts.broker.as_ref().filter(|_| parts.serving) {
+        let config = parts.config.current();
+        hand_over(broker, &config, &ident).await;
+    }
     parts.listeners.shutdown().await;
     if let Some(opening) = parts.opening.take() {
         info!("waiting until the logs are open, to close them");

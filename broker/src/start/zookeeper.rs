@@ -12,7 +12,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::BrokerId;
 use tokio::runtime::Runtime;
+use tracing::warn;
 use zk_schema::brokers::SEQID_PATH;
+use zk_schema::config::{self as znode_config, Entity};
 use zk_schema::{PERSISTENT_PATHS, cluster_id};
 use zk_schema_store::{CreateMode, Store, StoreConfig, StoreError};
 
@@ -39,9 +41,15 @@ impl ZooKeeper {
             .thread_name("zookeeper")
             .enable_all()
             .build()
-            .map_err(|source| StartError::System { doing: "start a thread", source })?;
+            .map_err(|source| StartError::System {
+                doing: "start a thread",
+                source,
+            })?;
         match runtime.spawn(Store::connect(store_config)).await {
-            Ok(Ok(store)) => Ok(Self { store, runtime: Some(runtime) }),
+            Ok(Ok(store)) => Ok(Self {
+                store,
+                runtime: Some(runtime),
+            }),
             failed => {
                 runtime.shutdown_background();
                 match failed {
@@ -93,11 +101,16 @@ pub(super) async fn cluster_id(store: &Store) -> Result<String, StoreError> {
         return cluster_id::decode(&data).map_err(malformed);
     }
     let proposed = URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes());
-    match store.create_recursive(cluster_id::PATH, cluster_id::encode(&proposed), CreateMode::Persistent).await {
+    match store
+        .create_recursive(cluster_id::PATH, cluster_id::encode(&proposed), CreateMode::Persistent)
+        .await
+    {
         Ok(_) => Ok(proposed),
         Err(StoreError::NodeExists { .. }) => match store.get(cluster_id::PATH).await? {
             Some((data, _)) => cluster_id::decode(&data).map_err(malformed),
-            None => Err(StoreError::NoNode { path: cluster_id::PATH.to_owned() }),
+            None => Err(StoreError::NoNode {
+                path: cluster_id::PATH.to_owned(),
+            }),
         },
         Err(error) => Err(error),
     }
@@ -107,7 +120,10 @@ pub(super) async fn cluster_id(store: &Store) -> Result<String, StoreError> {
 pub(super) async fn generate_broker_id(store: &Store, reserved_max: i32) -> Result<BrokerId, StoreError> {
     let stat = match store.set(SEQID_PATH, Vec::new(), None).await {
         Err(StoreError::NoNode { .. }) => {
-            match store.create_recursive(SEQID_PATH, Vec::new(), CreateMode::Persistent).await {
+            match store
+                .create_recursive(SEQID_PATH, Vec::new(), CreateMode::Persistent)
+                .await
+            {
                 Ok(_) | Err(StoreError::NodeExists { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -119,4 +135,118 @@ pub(super) async fn generate_broker_id(store: &Store, reserved_max: i32) -> Resu
         .checked_add(reserved_max)
         .map(BrokerId)
         .ok_or_else(|| StoreError::Other("no broker ids are left above reserved.broker.max.id".into()))
+}
+
+/// Keys and values.
+pub(super) type Entries = BTreeMap<String, String>;
+
+/// `/config/brokers/<default>` and `/config/brokers/N`.
+pub(super) async fn broker_configs(store: &Store, id: BrokerId) -> Result<(Entries, Entries), StoreError> {
+    let default = entity(store, &Entity::Broker(None).path()).await?;
+    let own = entity(store, &Entity::Broker(Some(id.0)).path()).await?;
+    Ok((default, own))
+}
+
+async fn entity(store: &Store, path: &str) -> Result<Entries, StoreError> {
+    match store.get(path).await? {
+        Some((data, _)) => znode_config::decode(path, &data).map_err(|error| StoreError::Other(error.to_string())),
+        None => Ok(Entries::new()),
+    }
+}
+
+/// `/config/topics/T` of every topic that overrides anything. One that cannot be read is left out and named: one
+/// topic's configuration must not keep all others from being served.
+pub(super) async fn topic_configs(store: &Store) -> Result<HashMap<String, Entries>, StoreError> {
+    let topics = store.get_children(TOPICS_PATH).await?.unwrap_or_default();
+    let found = store
+        .get_all(topics.iter().map(|topic| format!("{TOPICS_PATH}/{topic}")))
+        .await;
+    let mut configs = HashMap::new();
+    for (topic, found) in topics.into_iter().zip(found) {
+        let Some((data, _)) = found? else { continue };
+        match znode_config::decode(&format!("{TOPICS_PATH}/{topic}"), &data) {
+            Ok(entries) if entries.is_empty() => {}
+            Ok(entries) => {
+                configs.insert(topic, entries);
+            }
+            Err(error) => {
+                warn!(%topic, %error, "the topic's configuration cannot be read; using the broker's defaults")
+            }
+        }
+    }
+    Ok(configs)
+}
+
+const TOPICS_PATH: &str = "/config/topics";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zk_schema_store::MemoryTree;
+
+    async fn children(store: &Store, path: &str) -> Vec<String> {
+        let mut children = store.get_children(path).await.unwrap().unwrap();
+        children.sort();
+        children
+    }
+
+    #[tokio::test]
+    async fn an_empty_zookeeper_gets_kafkas_roots_and_one_cluster_id() {
+        let tree = MemoryTree::new();
+        let (one, other) = (Store::in_memory(tree.clone()), Store::in_memory(tree));
+        create_roots(&one).await.unwrap();
+        create_roots(&other).await.unwrap();
+        let roots = children(&one, "/").await;
+        assert_eq!(
+            roots,
+            [
+                "admin",
+                "brokers",
+                "config",
+                "consumers",
+                "isr_change_notification",
+                "latest_producer_id_block",
+                "log_dir_event_notification"
+            ]
+        );
+        assert_eq!(
+            children(&one, "/config").await,
+            ["brokers", "changes", "clients", "ips", "topics", "users"]
+        );
+        let id = cluster_id(&one).await.unwrap();
+        assert_eq!(id.len(), 22);
+        assert_eq!(cluster_id(&other).await.unwrap(), id);
+    }
+
+    #[tokio::test]
+    async fn generated_ids_are_above_the_reserved_ones() {
+        let store = Store::in_memory(MemoryTree::new());
+        assert_eq!(generate_broker_id(&store, 1000).await, Ok(BrokerId(1001)));
+        assert_eq!(generate_broker_id(&store, 1000).await, Ok(BrokerId(1002)));
+        assert!(generate_broker_id(&store, i32::MAX).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn configurations_are_read() {
+        let store = Store::in_memory(MemoryTree::new());
+        let put = async |path: &str, json: &str| {
+            store
+                .create_recursive(path, json.as_bytes(), CreateMode::Persistent)
+                .await
+                .unwrap();
+        };
+        put("/config/topics/a", r#"{"version":1,"config":{"retention.ms":"5"}}"#).await;
+        put("/config/topics/b", r#"{"version":1,"config":{}}"#).await;
+        put("/config/topics/c", r#"{"version":1,"config":{"retention.ms":5}}"#).await;
+        put(
+            "/config/brokers/<default>",
+            r#"{"version":1,"config":{"log.retention.ms":"6"}}"#,
+        )
+        .await;
+        let entries = |key: &str, value: &str| Entries::from([(key.to_owned(), value.to_owned())]);
+        let topics = topic_configs(&store).await.unwrap();
+        assert_eq!(topics, HashMap::from([("a".to_owned(), entries("retention.ms", "5"))]));
+        let (default, own) = broker_configs(&store, BrokerId(1)).await.unwrap();
+        assert_eq!((default, own), (entries("log.retention.ms", "6"), Entries::new()));
+    }
 }
