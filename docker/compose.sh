@@ -6,3 +6,10 @@ compose() {
     if docker compose version > /dev/null 2>&1; then docker compose --project-directory "$repository" "$@"
     else docker-compose --project-directory "$repository" -f "$repository/docker-compose.yml" "$@"; fi
 }
+
+image_is_here() { docker image inspect "$1" > /dev/null 2>&1; }
+# can_pull IMAGE — is there a registry that has it? Found out in seconds, which a pull that cannot succeed takes minutes for.
+# An engine with mirrors may have it from them.
+can_pull() {
+    [ "$(docker info -f '{{len .RegistryConfig.Mirrors}}' 2> /dev/null || echo 0)" != 0 ] || timeout "${OTTLA_REGISTRY_SECONDS:-10}" docker manifest inspect "$1" > /dev/null 2>&1
+}

@@ -44,6 +44,7 @@ pub struct BrokerSetup {
     directory: PathBuf,
     properties: BTreeMap<String, String>,
     prefix: Vec<String>,
+    arguments: Vec<String>,
     kafka: bool,
 }
 
@@ -57,6 +58,7 @@ impl BrokerSetup {
             directory,
             properties: BTreeMap::new(),
             prefix: Vec::new(),
+            arguments: Vec::new(),
             kafka: is_reference(),
         };
         let data = setup.directory.join("data").display().to_string();
@@ -80,10 +82,24 @@ impl BrokerSetup {
         self
     }
 
+    /// Leaves a key away that a scene's brokers usually have.
+    #[must_use]
+    pub fn without(mut self, key: &str) -> Self {
+        self.properties.remove(key);
+        self
+    }
+
     /// Words before the broker's own command, for a program that sets a limit and then becomes the broker.
     #[must_use]
     pub fn under(mut self, words: &[&str]) -> Self {
         self.prefix = words.iter().map(|w| (*w).to_owned()).collect();
+        self
+    }
+
+    /// A word behind the properties file on its command line.
+    #[must_use]
+    pub fn argument(mut self, word: &str) -> Self {
+        self.arguments.push(word.to_owned());
         self
     }
 
@@ -127,6 +143,7 @@ fn start_process(setup: &BrokerSetup) -> Process {
     let mut words = setup.prefix.clone();
     words.extend(command(setup.kafka));
     words.push(file.display().to_string());
+    words.extend(setup.arguments.clone());
     Process::start(&format!("broker {}", setup.id), &words, &setup.directory.join("log"))
 }
 

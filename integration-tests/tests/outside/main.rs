@@ -7,4 +7,6 @@ mod groups;
 mod hostile;
 mod membership;
 mod records;
+mod retention;
+mod starts;
 mod topics;
