@@ -126,7 +126,10 @@ fn walk_records(
         source.skip(key.unwrap_or_default())?;
         let value = read_length(source)?;
         source.skip(value.unwrap_or_default())?;
-        skip_headers(source, head.end)?;
+        let header_count = source.i32()?;
+        if header_count != 0 {
+            skip_headers(header_count, source, head.end)?;
+        }
         if source.consumed() != head.end {
             let read = source.consumed().saturating_sub(head.start) as usize;
             let declared = (head.end - head.start) as usize;
@@ -153,6 +156,7 @@ pub(super) struct RecordHead {
     pub(super) offset_delta: i32,
 }
 
+#[inline(always)]
 pub(super) fn read_head(source: &mut impl Source) -> Result<RecordHead, WalkError> {
     let length = source.i32()?;
     let length = u64::try_from(length).map_err(|_| RecordError::PrematureEnd)?;
@@ -166,15 +170,12 @@ pub(super) fn read_head(source: &mut impl Source) -> Result<RecordHead, WalkErro
     })
 }
 
+#[inline(always)]
 fn read_length(source: &mut impl Source) -> Result<Option<usize>, WalkError> {
     Ok(usize::try_from(source.i32()?).ok())
 }
 
-fn skip_headers(source: &mut impl Source, end: u64) -> Result<(), WalkError> {
-    let count = source.i32()?;
-    if count == 0 {
-        return Ok(());
-    }
+fn skip_headers(count: i32, source: &mut impl Source, end: u64) -> Result<(), WalkError> {
     // Each header takes two bytes at least, so a count beyond what is left is a lie which need not be followed.
     let left = end.saturating_sub(source.consumed());
     if !u64::try_from(count).is_ok_and(|count| count <= left) {
@@ -299,6 +300,7 @@ impl<'a> Plain<'a> {
         }
     }
 
+    #[inline(always)]
     fn take(&mut self, length: usize) -> Result<&'a [u8], WalkError> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(RecordError::PrematureEnd)?;
         self.rest = rest;
@@ -307,28 +309,28 @@ impl<'a> Plain<'a> {
 }
 
 impl Source for Plain<'_> {
-    #[inline]
+    #[inline(always)]
     fn byte(&mut self) -> Result<u8, WalkError> {
         let (byte, rest) = self.rest.split_first().ok_or(RecordError::PrematureEnd)?;
         self.rest = rest;
         Ok(*byte)
     }
 
-    #[inline]
+    #[inline(always)]
     fn i32(&mut self) -> Result<i32, WalkError> {
         let (value, size) = varint::read_i32(self.rest).ok_or(RecordError::PrematureEnd)?;
         self.rest = &self.rest[size..];
         Ok(value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn i64(&mut self) -> Result<i64, WalkError> {
         let (value, size) = varint::read_i64(self.rest).ok_or(RecordError::PrematureEnd)?;
         self.rest = &self.rest[size..];
         Ok(value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn skip(&mut self, length: usize) -> Result<(), WalkError> {
         self.take(length).map(drop)
     }
@@ -338,7 +340,7 @@ impl Source for Plain<'_> {
         encoder.write(self.take(length)?).map_err(WalkError::Compress)
     }
 
-    #[inline]
+    #[inline(always)]
     fn consumed(&self) -> u64 {
         (self.length - self.rest.len()) as u64
     }

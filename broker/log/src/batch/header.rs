@@ -4,7 +4,7 @@ use core::fmt;
 
 use model::{LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId, Sequence};
 
-use super::LOG_OVERHEAD;
+use super::{LOG_OVERHEAD, crc};
 use crate::compress::CompressionType;
 
 /// Length of the header of a format 2 batch. Source: Kafka `DefaultRecordBatch.RECORD_BATCH_OVERHEAD`.
@@ -301,12 +301,12 @@ impl BatchHeader {
     /// along the length of the body, is the difference of the outcome.
     pub(crate) fn recompute_crc(&self, before: &Self, body: &[u8]) -> u32 {
         /// From here on, moving the difference is cheaper than reading the body, by measurement.
-        const LARGE: usize = 64 * 1024;
+        const LARGE: usize = 16 * 1024;
         if body.len() < LARGE {
             return self.compute_crc(body);
         }
         let difference = crc32c::crc32c(before.checksummed()) ^ crc32c::crc32c(self.checksummed());
-        crc32c::crc32c_combine(difference, before.crc(), body.len())
+        before.crc() ^ crc::moved(difference, body.len())
     }
 
     fn i16_at(&self, at: usize) -> i16 {

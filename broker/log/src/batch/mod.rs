@@ -11,6 +11,7 @@
 
 mod builder;
 mod control;
+mod crc;
 mod entries;
 mod header;
 mod legacy;

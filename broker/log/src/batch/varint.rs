@@ -9,34 +9,55 @@ const MAX_INT: usize = 5;
 pub(crate) const MAX_LONG: usize = 10;
 
 /// A signed 32-bit number at the start of `bytes` and how many bytes it took; `None` if cut short or over five bytes.
-#[inline]
+///
+/// What a fifth byte says beyond 32 bits is ignored, as Kafka does.
+#[inline(always)]
 pub(crate) fn read_i32(bytes: &[u8]) -> Option<(i32, usize)> {
-    let &first = bytes.first()?;
-    if first < 0x80 {
-        return Some((unzigzag_32(u32::from(first)), 1));
-    }
-    let mut value = u32::from(first & 0x7f);
-    for (i, &byte) in bytes.iter().enumerate().take(MAX_INT).skip(1) {
-        value |= u32::from(byte & 0x7f) << (7 * i);
-        if byte < 0x80 {
-            return Some((unzigzag_32(value), i + 1));
+    match *bytes.first()? {
+        byte if byte < 0x80 => Some((unzigzag_32(u32::from(byte)), 1)),
+        _ => {
+            let (value, size) = read_long(bytes)?;
+            (size <= MAX_INT).then_some((unzigzag_32(value as u32), size))
         }
     }
-    None
 }
 
 /// A signed 64-bit number at the start of `bytes` and how many bytes it took; `None` if cut short or over ten bytes.
-#[inline]
+#[inline(always)]
 pub(crate) fn read_i64(bytes: &[u8]) -> Option<(i64, usize)> {
-    let &first = bytes.first()?;
-    if first < 0x80 {
-        return Some((unzigzag_64(u64::from(first)), 1));
+    match *bytes.first()? {
+        byte if byte < 0x80 => Some((unzigzag_64(u64::from(byte)), 1)),
+        _ => read_long(bytes).map(|(value, size)| (unzigzag_64(value), size)),
     }
-    let mut value = u64::from(first & 0x7f);
-    for (i, &byte) in bytes.iter().enumerate().take(MAX_LONG).skip(1) {
+}
+
+/// An unsigned number of more than one byte: eight bytes at once where they are there.
+#[inline(always)]
+fn read_long(bytes: &[u8]) -> Option<(u64, usize)> {
+    const CONTINUES: u64 = 0x8080_8080_8080_8080;
+    let Some(word) = bytes.first_chunk().copied().map(u64::from_le_bytes) else {
+        return read_bytewise(bytes);
+    };
+    let ends = !word & CONTINUES;
+    if ends == 0 {
+        return read_bytewise(bytes);
+    }
+    // Everything up to the first byte without the continuation bit, seven bits of each.
+    let mut value = word & (ends ^ (ends - 1)) & !CONTINUES;
+    value = value & 0x007f_007f_007f_007f | (value & 0x7f00_7f00_7f00_7f00) >> 1;
+    value = value & 0x0000_3fff_0000_3fff | (value & 0x3fff_0000_3fff_0000) >> 2;
+    value = value & 0x0fff_ffff | (value & 0x0fff_ffff_0000_0000) >> 4;
+    Some((value, ends.trailing_zeros() as usize / 8 + 1))
+}
+
+#[cold]
+#[inline(never)]
+fn read_bytewise(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0;
+    for (i, &byte) in bytes.iter().enumerate().take(MAX_LONG) {
         value |= u64::from(byte & 0x7f) << (7 * i);
         if byte < 0x80 {
-            return Some((unzigzag_64(value), i + 1));
+            return Some((value, i + 1));
         }
     }
     None
@@ -81,10 +102,29 @@ mod tests {
         check(63, &[0x7e]);
         check(-64, &[0x7f]);
         check(64, &[0x80, 0x01]);
+        check(1_000_000, &[0x80, 0x89, 0x7a]);
+        check(-123_456_789_012, &[0xa7, 0xe8, 0xc8, 0xe9, 0x97, 0x07]);
         check(i64::from(i32::MAX), &[0xfe, 0xff, 0xff, 0xff, 0x0f]);
         check(i64::from(i32::MIN), &[0xff, 0xff, 0xff, 0xff, 0x0f]);
         check(i64::MAX, &[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]);
         check(i64::MIN, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]);
+    }
+
+    #[test]
+    fn what_follows_a_number_does_not_matter() {
+        for shift in 0..63 {
+            for value in [1i64 << shift, -(1 << shift), (1 << shift) - 1] {
+                let mut bytes = Vec::new();
+                write(&mut bytes, value);
+                let size = bytes.len();
+                for rest in [[0; 9], [0xff; 9], [0x80; 9]] {
+                    let followed = [bytes.as_slice(), &rest].concat();
+                    assert_eq!(read_i64(&followed), Some((value, size)), "{value}");
+                    let small = i32::try_from(value).ok().map(|value| (value, size));
+                    assert_eq!(read_i32(&followed).filter(|_| small.is_some()), small, "{value}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -68,10 +68,15 @@ impl ProducerError {
 }
 
 /// What one append changes: computed while it is planned, applied once it is written.
+///
+/// Nothing, without allocation, where no idempotent producer is concerned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    pub(super) producers: SmallVec<[ProducerChange; 1]>,
-    pub(super) completed: SmallVec<[Completed; 1]>,
+pub struct Changes(Option<Box<Inner>>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Inner {
+    producers: SmallVec<[ProducerChange; 1]>,
+    completed: SmallVec<[Completed; 1]>,
     /// Where each producer is in `producers`, once there are too many to look through.
     index: hashbrown::HashMap<ProducerId, usize>,
 }
@@ -103,7 +108,15 @@ pub(super) struct Completed {
 impl Changes {
     /// Whether no producer is concerned.
     pub fn is_empty(&self) -> bool {
-        self.producers.is_empty()
+        self.0.is_none()
+    }
+
+    pub(super) fn producers(&self) -> &[ProducerChange] {
+        self.0.as_ref().map_or(&[], |inner| inner.producers.as_slice())
+    }
+
+    pub(super) fn completed(&self) -> &[Completed] {
+        self.0.as_ref().map_or(&[], |inner| inner.completed.as_slice())
     }
 
     /// Takes in one batch of an idempotent producer, at the offsets in `header`.
@@ -119,7 +132,8 @@ impl Changes {
         marker: Option<(EndTransactionMarker, model::Millis)>,
         origin: Origin,
     ) -> Result<(), ProducerError> {
-        let change = self.change(states, header.producer_id());
+        let inner = self.0.get_or_insert_default();
+        let change = inner.change(states, header.producer_id());
         if !header.is_control() {
             return change.add_data(header, origin);
         }
@@ -127,11 +141,13 @@ impl Changes {
             return Ok(());
         };
         if let Some(completed) = change.add_marker(header, marker, timestamp, origin)? {
-            self.completed.push(completed);
+            inner.completed.push(completed);
         }
         Ok(())
     }
+}
 
+impl Inner {
     fn change(&mut self, states: &ProducerStates, producer_id: ProducerId) -> &mut ProducerChange {
         let known = if self.index.is_empty() {
             self.producers

@@ -106,7 +106,7 @@ impl ProducerStates {
     ///
     /// Returns the transactions that it ended, in order; the aborted ones belong into the transaction index.
     pub fn apply(&mut self, changes: &Changes, end: Offset) -> SmallVec<[CompletedTransaction; 1]> {
-        for change in &changes.producers {
+        for change in changes.producers() {
             let updated = &change.updated;
             match self.producers.get_mut(&updated.producer_id) {
                 None => {
@@ -127,7 +127,7 @@ impl ProducerStates {
             }
         }
         let completed = changes
-            .completed
+            .completed()
             .iter()
             .map(|completed| self.complete(completed))
             .collect();
