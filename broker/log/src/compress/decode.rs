@@ -4,15 +4,10 @@ use std::io::{self, Read};
 
 use flate2::bufread::MultiGzDecoder;
 use lz4_flex::frame::FrameDecoder;
-use zstd::stream::read::Decoder as ZstdDecoder;
 
 use super::snappy::SnappyReader;
+use super::zstd::ZstdReader;
 use super::{CompressionType, DecompressError};
-
-/// The window that a zstd frame may ask for, as a power of two: the library's own default, 128 MB.
-///
-/// Java producers at the highest levels use it; what a frame declares is only touched as far as content fills it.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 /// Content of a compressed batch, piece by piece.
 pub struct Decoder<'a>(Kind<'a>);
@@ -22,7 +17,7 @@ enum Kind<'a> {
     Gzip(Box<MultiGzDecoder<&'a [u8]>>),
     Snappy(SnappyReader<'a>),
     Lz4(Box<FrameDecoder<&'a [u8]>>),
-    Zstd(Box<ZstdDecoder<'static, &'a [u8]>>),
+    Zstd(ZstdReader<'a>),
 }
 
 impl<'a> Decoder<'a> {
@@ -40,11 +35,7 @@ impl<'a> Decoder<'a> {
                 check_lz4_frame(input).map_err(broken)?;
                 Kind::Lz4(Box::new(FrameDecoder::new(input)))
             }
-            CompressionType::Zstd => {
-                let mut decoder = ZstdDecoder::with_buffer(input).map_err(broken)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(broken)?;
-                Kind::Zstd(Box::new(decoder))
-            }
+            CompressionType::Zstd => Kind::Zstd(ZstdReader::new(input).map_err(broken)?),
         }))
     }
 }

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 
 use flate2::write::GzEncoder;
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
-use zstd::stream::write::Encoder as ZstdEncoder;
 
 use super::snappy::{BLOCK_SIZE, XERIAL_HEADER};
+use super::zstd::ZstdWriter;
 use super::{CompressError, Compression, CompressionType};
 
 /// Compresses what is written into it, appending to a buffer of bounded size.
@@ -23,7 +23,7 @@ enum Kind {
     Gzip(GzEncoder<Bounded>),
     Snappy(SnappyWriter),
     Lz4(Box<FrameEncoder<Bounded>>),
-    Zstd(ZstdEncoder<'static, Bounded>),
+    Zstd(ZstdWriter),
 }
 
 impl Encoder {
@@ -56,7 +56,7 @@ impl Encoder {
                     .block_size(BlockSize::Max64KB);
                 Kind::Lz4(Box::new(FrameEncoder::with_frame_info(info, sink)))
             }
-            Compression::Zstd { level } => Kind::Zstd(ZstdEncoder::new(sink, level).map_err(refused)?),
+            Compression::Zstd { level } => Kind::Zstd(ZstdWriter::new(sink, level).map_err(refused)?),
         };
         Ok(Self { codec, limit, kind })
     }
@@ -105,7 +105,8 @@ pub fn compress(compression: Compression, content: &[u8], out: &mut Vec<u8>) -> 
 }
 
 /// A buffer that refuses to grow past a limit.
-struct Bounded {
+#[derive(Default)]
+pub(super) struct Bounded {
     out: Vec<u8>,
     limit: usize,
 }

@@ -11,6 +11,7 @@ mod encode;
 mod snappy;
 #[cfg(test)]
 mod tests;
+mod zstd;
 
 pub use decode::{Decoder, decompress};
 pub use encode::{Encoder, compress};

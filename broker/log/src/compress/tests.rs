@@ -167,6 +167,33 @@ fn a_full_buffer_says_so() {
     }
 }
 
+#[test]
+fn a_context_that_has_failed_serves_the_next_stream() {
+    let content = b"zstd ".repeat(10_000);
+    let whole = compressed(CompressionType::Zstd, &content);
+    for cut in [3, 6, whole.len() / 2] {
+        assert!(
+            decompressed(CompressionType::Zstd, &whole[..cut], 1 << 20).is_err(),
+            "{cut}"
+        );
+        assert!(decompressed(CompressionType::Zstd, b"no frame at all", 1 << 20).is_err());
+        assert_eq!(decompressed(CompressionType::Zstd, &whole, 1 << 20).unwrap(), content);
+        let mut small = Encoder::new(Compression::Zstd { level: 19 }, Vec::new(), 3).unwrap();
+        let outcome = small.write(&content).and_then(|()| small.finish());
+        assert!(matches!(outcome, Err(CompressError::TooLarge { .. })));
+        assert_eq!(
+            compressed(CompressionType::Zstd, &content),
+            whole,
+            "nothing of the failed one is left"
+        );
+    }
+    let twice = [whole.clone(), whole].concat();
+    assert_eq!(
+        decompressed(CompressionType::Zstd, &twice, 1 << 20).unwrap(),
+        content.repeat(2)
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
