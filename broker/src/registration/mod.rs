@@ -62,17 +62,26 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Registers for the first time. The znode of an earlier life of this broker is waited out; a broker that lives
-    /// under this id, or at these endpoints, is an error.
+    /// Registers for the first time. A broker that lives under this id, or at these endpoints, is an error. The znode of
+    /// an earlier life of this broker is removed if its session is one of `dead_sessions`, whose processes are known to
+    /// be gone; any other is waited out.
     ///
     /// # Errors
     /// Who is in the way, or why ZooKeeper did not do it.
-    pub async fn first(store: Store, identity: Identity, session_timeout: Duration) -> Result<Self, RegisterError> {
+    pub async fn first(
+        store: Store,
+        identity: Identity,
+        session_timeout: Duration,
+        dead_sessions: &[i64],
+    ) -> Result<Self, RegisterError> {
+        attempt::check_endpoints(&store, &identity).await?;
+        for session in dead_sessions {
+            attempt::bury(&store, &identity, *session).await?;
+        }
         Self::wait(store, identity, Instant::now() + session_timeout + EXPIRY_GRACE).await
     }
 
     async fn wait(store: Store, identity: Identity, deadline: Instant) -> Result<Self, RegisterError> {
-        attempt::check_endpoints(&store, &identity).await?;
         let mut waiting = false;
         loop {
             let (session_id, generation) = connected(&store).await?;
@@ -124,6 +133,11 @@ impl Registration {
         }
     }
 
+    /// The session that keeps the registration.
+    pub fn session_id(&self) -> i64 {
+        self.session_id
+    }
+
     /// The epoch of the latest registration.
     pub fn epoch(&self) -> BrokerEpoch {
         self.epoch
@@ -134,8 +148,8 @@ impl Registration {
         self.state.subscribe()
     }
 
-    /// Keeps the broker registered until the future is dropped, and calls `publish` with each new epoch.
-    pub async fn keep(mut self, publish: impl Fn(BrokerEpoch)) {
+    /// Keeps the broker registered until the future is dropped, and calls `publish` with each new epoch and its session.
+    pub async fn keep(mut self, publish: impl Fn(BrokerEpoch, i64)) {
         let mut session = self.store.session();
         let mut gone: Option<Watch> = None;
         loop {
@@ -152,7 +166,7 @@ impl Registration {
                     Ok((epoch, watch)) => {
                         gone = Some(watch);
                         if let Some(epoch) = epoch {
-                            publish(epoch);
+                            publish(epoch, session_id);
                         }
                     }
                     Err(RegisterError::Store(StoreError::Closed)) => return,

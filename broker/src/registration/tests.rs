@@ -68,7 +68,7 @@ fn what_is_left_open_is_filled_in() {
 async fn the_epoch_is_the_czxid_and_the_znode_belongs_to_the_session() {
     let tree = tree().await;
     let store = Store::in_memory(tree.clone());
-    let registration = Registration::first(store.clone(), identity(1, "PLAINTEXT://a:1"), SESSION_TIMEOUT)
+    let registration = Registration::first(store.clone(), identity(1, "PLAINTEXT://a:1"), SESSION_TIMEOUT, &[])
         .await
         .unwrap();
     let stat = store.exists("/brokers/ids/1").await.unwrap().unwrap();
@@ -80,11 +80,11 @@ async fn the_epoch_is_the_czxid_and_the_znode_belongs_to_the_session() {
 async fn an_endpoint_of_another_broker_is_refused() {
     let tree = tree().await;
     let other = Store::in_memory(tree.clone());
-    Registration::first(other, identity(1, "PLAINTEXT://a:1"), SESSION_TIMEOUT)
+    Registration::first(other, identity(1, "PLAINTEXT://a:1"), SESSION_TIMEOUT, &[])
         .await
         .unwrap();
     let store = Store::in_memory(tree);
-    let refused = Registration::first(store, identity(2, "PLAINTEXT://a:1"), SESSION_TIMEOUT)
+    let refused = Registration::first(store, identity(2, "PLAINTEXT://a:1"), SESSION_TIMEOUT, &[])
         .await
         .unwrap_err();
     assert_eq!(
@@ -103,13 +103,19 @@ async fn a_live_broker_keeps_its_id() {
         other.clone(),
         identity(1, &format!("PLAINTEXT://127.0.0.1:{port}")),
         SESSION_TIMEOUT,
+        &[],
     )
     .await
     .unwrap();
     let store = Store::in_memory(tree);
-    let refused = Registration::first(store.clone(), identity(1, "PLAINTEXT://127.0.0.1:1"), SESSION_TIMEOUT)
-        .await
-        .unwrap_err();
+    let refused = Registration::first(
+        store.clone(),
+        identity(1, "PLAINTEXT://127.0.0.1:1"),
+        SESSION_TIMEOUT,
+        &[],
+    )
+    .await
+    .unwrap_err();
     assert_eq!(
         refused.to_string(),
         format!(
@@ -124,7 +130,7 @@ async fn a_live_broker_keeps_its_id() {
 async fn a_dead_session_is_waited_out() {
     let tree = tree().await;
     let dead = Store::in_memory(tree.clone());
-    let before = Registration::first(dead.clone(), identity(1, "PLAINTEXT://a:1"), SESSION_TIMEOUT)
+    let before = Registration::first(dead.clone(), identity(1, "PLAINTEXT://a:1"), SESSION_TIMEOUT, &[])
         .await
         .unwrap();
     let session = session_of(&dead);
@@ -133,7 +139,7 @@ async fn a_dead_session_is_waited_out() {
         tokio::time::sleep(Duration::from_millis(200)).await;
         tree.expire(session);
     };
-    let again = Registration::first(store.clone(), identity(1, "PLAINTEXT://a:1"), SESSION_TIMEOUT);
+    let again = Registration::first(store.clone(), identity(1, "PLAINTEXT://a:1"), SESSION_TIMEOUT, &[]);
     let (after, ()) = tokio::join!(again, expiry);
     assert!(after.unwrap().epoch() > before.epoch());
     assert_eq!(owner(&store, "/brokers/ids/1").await, session_of(&store));
@@ -143,7 +149,7 @@ async fn a_dead_session_is_waited_out() {
 async fn a_session_that_never_dies_ends_the_start() {
     let tree = tree().await;
     let other = Store::in_memory(tree.clone());
-    Registration::first(other, identity(1, "PLAINTEXT://a:1"), SESSION_TIMEOUT)
+    Registration::first(other, identity(1, "PLAINTEXT://a:1"), SESSION_TIMEOUT, &[])
         .await
         .unwrap();
     // Pretends that the session timeout has passed long ago.
@@ -155,14 +161,14 @@ async fn a_session_that_never_dies_ends_the_start() {
 async fn an_expired_session_and_a_deleted_znode_bring_new_epochs() {
     let tree = tree().await;
     let store = Store::in_memory(tree.clone());
-    let registration = Registration::first(store.clone(), identity(1, "PLAINTEXT://a:1"), SESSION_TIMEOUT)
+    let registration = Registration::first(store.clone(), identity(1, "PLAINTEXT://a:1"), SESSION_TIMEOUT, &[])
         .await
         .unwrap();
     let first = registration.epoch();
     let mut state = registration.state();
     let published = Arc::new(Mutex::new(Vec::new()));
     let publish = Arc::clone(&published);
-    let keeping = tokio::spawn(registration.keep(move |epoch| publish.lock().push(epoch)));
+    let keeping = tokio::spawn(registration.keep(move |epoch, _| publish.lock().push(epoch)));
 
     let session = session_of(&store);
     tree.expire(session);
@@ -193,11 +199,11 @@ async fn an_expired_session_and_a_deleted_znode_bring_new_epochs() {
 async fn who_has_taken_the_id_meanwhile_is_said_and_outlived() {
     let tree = tree().await;
     let store = Store::in_memory(tree.clone());
-    let registration = Registration::first(store.clone(), identity(1, "PLAINTEXT://a:1"), SESSION_TIMEOUT)
+    let registration = Registration::first(store.clone(), identity(1, "PLAINTEXT://a:1"), SESSION_TIMEOUT, &[])
         .await
         .unwrap();
     let mut state = registration.state();
-    let keeping = tokio::spawn(registration.keep(|_| {}));
+    let keeping = tokio::spawn(registration.keep(|_, _| {}));
     let thief = Store::in_memory(tree.clone());
     let stolen = vec![
         zk_schema::Op::delete("/brokers/ids/1", None),
@@ -218,4 +224,50 @@ async fn who_has_taken_the_id_meanwhile_is_said_and_outlived() {
         .unwrap();
     assert_eq!(owner(&store, "/brokers/ids/1").await, session_of(&store));
     keeping.abort();
+}
+
+#[tokio::test]
+async fn what_a_dead_process_has_left_is_removed_at_once() {
+    let tree = tree().await;
+    let dead = Store::in_memory(tree.clone());
+    let before = Registration::first(dead.clone(), identity(1, "PLAINTEXT://a:1"), SESSION_TIMEOUT, &[])
+        .await
+        .unwrap();
+    dead.create("/controller", "{}", CreateMode::Ephemeral).await.unwrap();
+    let store = Store::in_memory(tree.clone());
+    let dead_sessions = [7, session_of(&dead)];
+    let after = Registration::first(
+        store.clone(),
+        identity(1, "PLAINTEXT://a:1"),
+        SESSION_TIMEOUT,
+        &dead_sessions,
+    );
+    let after = tokio::time::timeout(Duration::from_secs(2), after)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(after.epoch() > before.epoch());
+    assert_eq!(owner(&store, "/brokers/ids/1").await, session_of(&store));
+    assert_eq!(store.exists("/controller").await, Ok(None));
+}
+
+#[tokio::test]
+async fn the_controller_of_another_session_is_left_alone() {
+    let tree = tree().await;
+    let (dead, other) = (Store::in_memory(tree.clone()), Store::in_memory(tree.clone()));
+    Registration::first(dead.clone(), identity(1, "PLAINTEXT://a:1"), SESSION_TIMEOUT, &[])
+        .await
+        .unwrap();
+    other.create("/controller", "{}", CreateMode::Ephemeral).await.unwrap();
+    let store = Store::in_memory(tree.clone());
+    let dead_sessions = [session_of(&dead)];
+    Registration::first(
+        store.clone(),
+        identity(1, "PLAINTEXT://a:1"),
+        SESSION_TIMEOUT,
+        &dead_sessions,
+    )
+    .await
+    .unwrap();
+    assert_eq!(owner(&store, "/controller").await, session_of(&other));
 }

@@ -9,6 +9,7 @@
 mod directories;
 mod error;
 mod hand_over;
+mod last_session;
 mod parts;
 mod serve;
 mod signals;

@@ -10,6 +10,7 @@ use tracing::info;
 
 use super::directories::Directories;
 use super::error::StartError;
+use super::last_session;
 use super::parts::{Parts, resolve_overrides};
 use super::zookeeper::{self, ZooKeeper, millis};
 use crate::config::BrokerConfig;
@@ -101,15 +102,24 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Registers, and keeps the registration up from then on.
+/// Registers, and keeps the registration up from then on. The directories are locked: who had them before is gone.
 async fn register(parts: &mut Parts, broker: &Arc<Broker>, identity: Identity) -> Result<(), StartError> {
     let session_timeout = millis(parts.config.load().zookeeper_session_timeout_ms);
-    let registration = Registration::first(broker.store.clone(), identity, session_timeout).await?;
-    broker.set_epoch(registration.epoch());
-    let broker = Arc::clone(broker);
-    parts
-        .background
-        .spawn(registration.keep(move |epoch| broker.set_epoch(epoch)));
+    let dirs = broker.partitions.logs().live_dirs();
+    let read = dirs.clone();
+    let dead_sessions = blocking::run(move || last_session::read(&read)).await;
+    let store = broker.store.clone();
+    let registration = Registration::first(store, identity, session_timeout, &dead_sessions).await?;
+    let registered = {
+        let broker = Arc::clone(broker);
+        move |epoch, session_id| {
+            broker.set_epoch(epoch);
+            let dirs = dirs.clone();
+            tokio::task::spawn_blocking(move || last_session::write(&dirs, session_id));
+        }
+    };
+    registered(registration.epoch(), registration.session_id());
+    parts.background.spawn(registration.keep(registered));
     Ok(())
 }
 
