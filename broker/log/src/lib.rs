@@ -25,6 +25,9 @@ pub mod log;
 pub mod meta_properties;
 pub mod partition_metadata;
 mod scheduler;
+mod segment;
+#[cfg(test)]
+mod testing;
 
 pub use config::LogConfig;
 pub use dirs::{DirFailure, DirStatus, LogSize, Logs, LogsConfig, OpenError, ShutdownReport};

@@ -1,17 +1,34 @@
 //! All logs of a broker, over several `log.dirs`.
 //!
-//! A directory whose disk fails goes offline with its logs, the others go on. One scheduler thread and a small pool
-//! on demand do retention, flushing, checkpoints and deletion.
+//! A directory whose disk fails goes offline with its logs, the others go on; it comes back with the next start. One
+//! scheduler thread and a small pool on demand do retention, flushing, checkpoints and deletion.
+//!
+//! Invariants: a partition's log is in one directory; what is in the table of logs was loaded whole; the clean mark is
+//! written last, after everything it vouches for is on the device.
+//!
+//! Source: Kafka 3.9 `LogManager`.
+
+mod background;
+mod names;
+mod open;
+mod stop;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use model::{BrokerEpoch, Millis, Offset, TopicId, TopicPartition};
+use parking_lot::{Mutex, RwLock};
 
 use crate::config::LogConfig;
+use crate::dir_lock::DirLock;
 use crate::disk::{Disk, DiskError};
-use crate::log::Log;
+use crate::log::{Home, Load, Log, Shared};
 
 /// What [`Logs::open`] must know. The comments name the broker configs.
 #[derive(Clone, Debug)]
@@ -152,63 +169,335 @@ pub struct ShutdownReport {
 }
 
 /// All logs of a broker.
-pub struct Logs {}
+pub struct Logs {
+    shared: Arc<Shared>,
+    dirs: Vec<Dir>,
+    logs: RwLock<hashbrown::HashMap<TopicPartition, Arc<Log>>>,
+    /// Copies on their way to another directory.
+    future_logs: RwLock<hashbrown::HashMap<TopicPartition, Arc<Log>>>,
+    /// Creating and deleting go one after the other. Source: Kafka `logCreationOrDeletionLock`.
+    changing: Mutex<()>,
+    defaults: ArcSwap<LogConfig>,
+    overrides: RwLock<HashMap<String, BTreeMap<String, String>>>,
+    previous_broker_epoch: BrokerEpoch,
+    failures: Mutex<Failures>,
+    recovery_threads_per_dir: usize,
+    stopped: AtomicBool,
+}
 
-#[allow(unused_variables, clippy::unimplemented, missing_docs)]
+/// One entry of `log.dirs`.
+struct Dir {
+    home: Arc<Home>,
+    lock: Mutex<Option<DirLock>>,
+    /// A rewrite of its checkpoints is on its way.
+    rewriting: AtomicBool,
+    /// What the high watermark checkpoint last said: an idle broker writes nothing.
+    high_watermarks: Mutex<hashbrown::HashMap<TopicPartition, Offset>>,
+}
+
+#[derive(Default)]
+struct Failures {
+    past: Vec<DirFailure>,
+    listeners: Vec<Box<dyn Fn(&DirFailure) + Send + Sync>>,
+}
+
+/// How soon after a deletion the checkpoints stop naming the log. Many deletions share one rewrite.
+const REWRITE_DELAY: Duration = Duration::from_millis(100);
+
 impl Logs {
-    /// Locks the directories, loads (after an unclean stop: recovers) their logs, starts the background work.
-    /// A directory that fails is offline (see [`Logs::dirs`]) unless it is the last.
-    pub fn open(config: LogsConfig) -> Result<Arc<Self>, OpenError> {
-        unimplemented!()
-    }
+    /// The log of `partition`, if it is here and its directory works.
     pub fn get(&self, partition: &TopicPartition) -> Option<Arc<Log>> {
-        unimplemented!()
+        self.logs.read().get(partition).cloned()
     }
-    /// The log of `partition`; a new one goes to `dir` if given (AlterReplicaLogDirs before creation), else to the live directory with the fewest logs.
+
+    /// The log of `partition`. A new one goes to `dir` if that is given (AlterReplicaLogDirs before the creation), else
+    /// to the working directory with the fewest logs.
+    ///
+    /// # Errors
+    /// When the disk fails, no directory works, or the partition's log is in a directory that has failed.
     pub fn get_or_create(
         &self,
         partition: &TopicPartition,
         topic_id: Option<TopicId>,
         dir: Option<&Path>,
     ) -> Result<Arc<Log>, DiskError> {
-        unimplemented!()
+        if let Some(log) = self.get(partition) {
+            return Ok(log);
+        }
+        let _changing = self.changing.lock();
+        if let Some(log) = self.get(partition) {
+            return Ok(log);
+        }
+        let refuse = |reason: &str, path: &Path| DiskError {
+            doing: "create a log in",
+            path: path.to_owned(),
+            source: std::io::Error::other(reason.to_owned()),
+        };
+        let failed = |failure: &DirFailure| failure.partitions.contains(partition).then(|| failure.dir.clone());
+        if let Some(dir) = self.failures.lock().past.iter().find_map(failed) {
+            return Err(refuse("the partition is there, and the directory is offline", &dir));
+        }
+        if self.stopped.load(Ordering::Acquire) {
+            return Err(refuse("the broker is stopping", Path::new("")));
+        }
+        let home = match dir {
+            Some(dir) => match self.dirs.iter().find(|d| d.home.path == dir) {
+                Some(dir) if dir.home.offline().is_none() => dir.home.clone(),
+                _ => return Err(refuse("it is offline or not in log.dirs", dir)),
+            },
+            None => self
+                .emptiest()
+                .ok_or_else(|| refuse("no log directory is online", Path::new("")))?,
+        };
+        let load = Load {
+            partition: partition.clone(),
+            config: self.config_of(&partition.topic),
+            name: partition.to_string(),
+            log_start_offset: Offset::ZERO,
+            recovery_point: Offset::ZERO,
+            high_watermark: Offset::ZERO,
+            clean: true,
+            new: Some(topic_id.unwrap_or(TopicId::ZERO)),
+        };
+        let loaded = Log::load(&self.shared, &home, load).inspect_err(|error| home.fail(error))?;
+        tracing::info!(%partition, dir = %home.path.display(), "created log");
+        self.logs.write().insert(partition.clone(), loaded.log.clone());
+        Ok(loaded.log)
     }
-    /// Renames the log's directory to `-delete` at once; its files go after `file.delete.delay.ms`.
-    pub fn delete(&self, partition: &TopicPartition) -> Result<bool, DiskError> {
-        unimplemented!()
+
+    /// The working directory with the fewest logs. Source: Kafka `LogManager.nextLogDirs`.
+    fn emptiest(&self) -> Option<Arc<Home>> {
+        let live: Vec<&Dir> = self.dirs.iter().filter(|dir| dir.home.offline().is_none()).collect();
+        if let [only] = live[..] {
+            return Some(only.home.clone());
+        }
+        let mut counts: HashMap<PathBuf, usize> = HashMap::new();
+        for log in self.logs.read().values().chain(self.future_logs.read().values()) {
+            *counts.entry(log.parent_dir().to_owned()).or_default() += 1;
+        }
+        live.into_iter()
+            .min_by_key(|dir| counts.get(&dir.home.path).copied().unwrap_or(0))
+            .map(|dir| dir.home.clone())
     }
+
+    fn config_of(&self, topic: &str) -> LogConfig {
+        let defaults = self.defaults.load();
+        match self.overrides.read().get(topic) {
+            None => (**defaults).clone(),
+            Some(overrides) => resolve(&defaults, topic, overrides),
+        }
+    }
+
+    /// Deletes the log of `partition`: its directory is renamed at once, its files go after `file.delete.delay.ms`.
+    /// Whether there was one. Source: Kafka `LogManager.asyncDelete`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn delete(self: &Arc<Self>, partition: &TopicPartition) -> Result<bool, DiskError> {
+        self.retire(partition, names::DELETE)
+    }
+
+    /// Takes the log of `partition` out of service but keeps its files, in a directory whose name ends in `-stray`.
+    /// Whether there was one.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn mark_stray(self: &Arc<Self>, partition: &TopicPartition) -> Result<bool, DiskError> {
+        self.retire(partition, names::STRAY)
+    }
+
+    fn retire(self: &Arc<Self>, partition: &TopicPartition, suffix: &str) -> Result<bool, DiskError> {
+        let _changing = self.changing.lock();
+        let Some(log) = self.logs.write().remove(partition) else {
+            return Ok(false);
+        };
+        log.mark_deleted(&names::with_suffix(partition, suffix))?;
+        tracing::info!(%partition, dir = %log.dir().display(), "log is scheduled for deletion");
+        self.rewrite_checkpoints_soon(log.parent_dir());
+        if suffix == names::DELETE {
+            let delay = log.config().file_delete_delay_ms;
+            self.remove_later(log.dir().to_path_buf(), delay);
+        }
+        Ok(true)
+    }
+
+    /// Removes the directory of a deleted log after `delay`.
+    fn remove_later(&self, dir: PathBuf, delay: Millis) {
+        let disk = self.shared.disk.clone();
+        self.shared
+            .scheduler
+            .later(Duration::from_millis(delay.0.max(0) as u64), move || {
+                match disk.remove_dir_all(&dir) {
+                    Ok(()) => tracing::info!(dir = %dir.display(), "deleted log"),
+                    // It is looked for again at the next start.
+                    Err(error) => tracing::error!(%error, "cannot delete a log"),
+                }
+            });
+    }
+
+    /// All logs whose directories work, in no order.
     pub fn all(&self) -> Vec<Arc<Log>> {
-        unimplemented!()
+        self.logs.read().values().cloned().collect()
     }
+
+    fn logs_in<'a>(&'a self, home: &'a Arc<Home>) -> Vec<Arc<Log>> {
+        let here = |log: &&Arc<Log>| log.parent_dir() == home.path;
+        self.logs.read().values().filter(here).cloned().collect()
+    }
+
+    /// The directories, for DescribeLogDirs.
     pub fn dirs(&self) -> Vec<DirStatus> {
-        unimplemented!()
+        let size = |log: &Arc<Log>, is_future| LogSize {
+            partition: log.topic_partition().clone(),
+            bytes: log.size_bytes(),
+            log_end_offset: log.log_end_offset(),
+            is_future,
+        };
+        self.dirs
+            .iter()
+            .map(|dir| {
+                let home = &dir.home;
+                let offline = home.offline().map(str::to_owned);
+                let space = match offline {
+                    None => self.shared.disk.space(&home.path).ok(),
+                    Some(_) => None,
+                };
+                let bytes = |bytes: Option<u64>| bytes.and_then(|b| i64::try_from(b).ok()).unwrap_or(-1);
+                let mut logs: Vec<LogSize> = self.logs_in(home).iter().map(|log| size(log, false)).collect();
+                let future = self.future_logs.read();
+                logs.extend(
+                    future
+                        .values()
+                        .filter(|log| log.parent_dir() == home.path)
+                        .map(|log| size(log, true)),
+                );
+                DirStatus {
+                    dir: home.path.clone(),
+                    offline,
+                    total_bytes: bytes(space.map(|(total, _)| total)),
+                    usable_bytes: bytes(space.map(|(_, usable)| usable)),
+                    logs,
+                }
+            })
+            .collect()
     }
+
     /// Paths of the directories that work.
     pub fn live_dirs(&self) -> Vec<PathBuf> {
-        unimplemented!()
+        self.dirs
+            .iter()
+            .filter(|dir| dir.home.offline().is_none())
+            .map(|dir| dir.home.path.clone())
+            .collect()
     }
-    /// The epoch of the broker that stopped cleanly, if all directories carry its mark (see `.kafka_cleanshutdown`).
+
+    /// The epoch at which this broker last stopped cleanly, if every directory carried the mark of the same one.
     pub fn previous_broker_epoch(&self) -> BrokerEpoch {
-        unimplemented!()
+        self.previous_broker_epoch
     }
-    /// `/config/topics/T` has changed: applies to all of its logs. Keys that are not understood were refused before.
+
+    /// `/config/topics/T` has changed: applies to all of its logs, and to those created later.
+    ///
+    /// Values that are not valid are logged and count as not set: a client's were refused before
+    /// ([`LogConfig::validate`]).
     pub fn set_topic_overrides(&self, topic: &str, overrides: BTreeMap<String, String>) {
-        unimplemented!()
+        {
+            let mut all = self.overrides.write();
+            if overrides.is_empty() {
+                all.remove(topic);
+            } else {
+                all.insert(topic.to_owned(), overrides);
+            }
+        }
+        self.apply_config(|log| &*log.topic_partition().topic == topic);
     }
-    /// The broker's own defaults have changed (`log.retention.ms` and the like by AlterConfigs).
+
+    /// The overrides in force for `topic`.
+    pub fn topic_overrides(&self, topic: &str) -> BTreeMap<String, String> {
+        self.overrides.read().get(topic).cloned().unwrap_or_default()
+    }
+
+    /// What holds for `topic`, whether or not it has a log here.
+    pub fn topic_config(&self, topic: &str) -> LogConfig {
+        self.config_of(topic)
+    }
+
+    /// The broker's own defaults have changed (`log.retention.ms` and the like, by AlterConfigs).
     pub fn set_defaults(&self, defaults: LogConfig) {
-        unimplemented!()
+        self.defaults.store(Arc::new(defaults));
+        self.apply_config(|_| true);
     }
-    /// Writes `replication-offset-checkpoint` of each directory now; also done every `replica.high.watermark.checkpoint.interval.ms`.
-    pub fn checkpoint_high_watermarks(&self) {
-        unimplemented!()
+
+    fn apply_config(&self, concerns: impl Fn(&Log) -> bool) {
+        for log in self.all() {
+            if concerns(&log) {
+                log.update_config(self.config_of(&log.topic_partition().topic));
+            }
+        }
     }
+
+    /// `producer.id.expiration.ms` has changed.
+    pub fn set_producer_id_expiration(&self, expiration: Millis) {
+        self.shared
+            .producer_id_expiration_ms
+            .store(expiration.0, Ordering::Relaxed);
+    }
+
     /// Calls `tell` for each failed directory, those that failed before included.
     pub fn on_failure(&self, tell: impl Fn(&DirFailure) + Send + Sync + 'static) {
-        unimplemented!()
+        let mut failures = self.failures.lock();
+        failures.past.iter().for_each(&tell);
+        failures.listeners.push(Box::new(tell));
     }
-    /// Ends the background work, flushes, writes the checkpoints and the clean mark, unlocks. Later appends are refused.
-    pub fn shutdown(&self, broker_epoch: BrokerEpoch) -> ShutdownReport {
-        unimplemented!()
+
+    /// A directory has failed: its logs are not ours any more.
+    fn dir_failed(&self, path: &Path, reason: &str) {
+        let mut partitions = Vec::new();
+        for logs in [&self.logs, &self.future_logs] {
+            logs.write().retain(|partition, log| {
+                let here = log.parent_dir() == path;
+                if here {
+                    partitions.push(partition.clone());
+                }
+                !here
+            });
+        }
+        partitions.sort_unstable();
+        let failure = DirFailure {
+            dir: path.to_owned(),
+            reason: reason.to_owned(),
+            partitions,
+        };
+        tracing::warn!(
+            dir = %path.display(),
+            partitions = failure.partitions.len(),
+            "stopped serving logs of an offline directory"
+        );
+        let mut failures = self.failures.lock();
+        failures.past.push(failure.clone());
+        failures.listeners.iter().for_each(|tell| tell(&failure));
     }
+}
+
+impl Drop for Logs {
+    /// Without [`Logs::shutdown`] this is what a crash is to the files: nothing more is written.
+    fn drop(&mut self) {
+        self.shared.scheduler.stop();
+    }
+}
+
+/// What holds for a topic. Values that are not valid are left out one by one.
+fn resolve(defaults: &LogConfig, topic: &str, overrides: &BTreeMap<String, String>) -> LogConfig {
+    let mut valid = overrides.clone();
+    valid.retain(|name, value| {
+        let checked = crate::config::find(name).map_or(Ok(()), |key| crate::config::check(key, value));
+        if let Err(error) = &checked {
+            tracing::error!(%topic, %error, "a topic config is passed over");
+        }
+        checked.is_ok()
+    });
+    LogConfig::resolve(defaults, &valid).unwrap_or_else(|error| {
+        tracing::error!(%topic, %error, "the topic's configs are passed over");
+        defaults.clone()
+    })
 }

@@ -68,7 +68,7 @@ impl<const N: usize> IndexFile<N> {
         }
     }
 
-    pub(super) fn path(&self) -> PathBuf {
+    fn path(&self) -> PathBuf {
         self.dir.file(&self.name)
     }
 
@@ -131,10 +131,6 @@ impl<const N: usize> IndexFile<N> {
         };
         open.reload_tail(&path)?;
         Ok(open)
-    }
-
-    pub(super) fn count(&self) -> Result<usize, DiskError> {
-        self.with(|open| Ok(open.count))
     }
 
     /// The last entry.

@@ -43,10 +43,6 @@ impl OffsetIndex {
         }
     }
 
-    pub(crate) fn path(&self) -> std::path::PathBuf {
-        self.file.path()
-    }
-
     pub(crate) fn create(&self, max_bytes: u32) -> Result<(), DiskError> {
         self.file.create(max_bytes)
     }

@@ -37,10 +37,6 @@ impl TimeIndex {
         }
     }
 
-    pub(crate) fn path(&self) -> std::path::PathBuf {
-        self.file.path()
-    }
-
     pub(crate) fn create(&self, max_bytes: u32) -> Result<(), DiskError> {
         self.file.create(max_bytes)
     }
@@ -91,17 +87,6 @@ impl TimeIndex {
     pub(crate) fn truncate_to(&self, offset: Offset) -> Result<(), DiskError> {
         let (kept, _) = self.file.search(|entry| self.decode(*entry).offset < offset)?;
         self.file.truncate_to(kept)
-    }
-
-    /// Whether its entries can be true of a segment that ends before `end`.
-    pub(crate) fn is_sane(&self, end: Offset) -> Result<bool, DiskError> {
-        Ok(match self.file.first()? {
-            Some(first) => {
-                let (first, last) = (self.decode(first), self.last()?);
-                last.timestamp >= first.timestamp && last.offset >= first.offset && last.offset < end
-            }
-            None => true,
-        })
     }
 
     pub(crate) fn trim(&self) -> Result<(), DiskError> {

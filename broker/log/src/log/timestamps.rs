@@ -1,0 +1,123 @@
+//! Finding records by their timestamp.
+
+use std::os::unix::fs::FileExt;
+
+use model::{LeaderEpoch, Millis, Offset};
+
+use super::{Log, ReadError, TimestampOffset};
+use crate::append::AppendConfig;
+use crate::batch::{Batch, TimestampType};
+use crate::disk::DiskContext;
+use crate::segment::{Scan, ScanFailure, Scanned, Segment};
+
+impl Log {
+    /// The first record whose timestamp is at or after `timestamp`. Source: Kafka `UnifiedLog.fetchOffsetByTimestamp`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn offset_for_timestamp(&self, timestamp: Millis) -> Result<Option<TimestampOffset>, ReadError> {
+        self.ensure_readable()?;
+        let log_start_offset = self.log_start_offset();
+        for segment in self.segments.load().iter() {
+            let largest = self.readable(segment.max_timestamp().map_err(ScanFailure::from))?;
+            if largest.timestamp < timestamp {
+                continue;
+            }
+            if let Some(found) = self.readable(search(segment, timestamp, log_start_offset))? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first record that has the largest timestamp (ListOffsets −3); `None` if no record has a timestamp.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn max_timestamp_offset(&self) -> Result<Option<TimestampOffset>, ReadError> {
+        self.ensure_readable()?;
+        let segments = self.segments.load();
+        let mut latest: Option<(Millis, Offset, &Segment)> = None;
+        for segment in segments.iter() {
+            let entry = self.readable(segment.max_timestamp().map_err(ScanFailure::from))?;
+            if entry.timestamp >= Millis(0) && latest.is_none_or(|(timestamp, ..)| entry.timestamp > timestamp) {
+                latest = Some((entry.timestamp, entry.offset, segment));
+            }
+        }
+        let Some((timestamp, offset, segment)) = latest else {
+            return Ok(None);
+        };
+        let batch = self.readable(segment.locate(offset, segment.end().size))?;
+        match batch {
+            Some(batch) => self.readable(first_at_or_after(segment, &batch, timestamp, Offset(0))),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The first record of the segment at or after `timestamp`, and not below `start`.
+fn search(segment: &Segment, timestamp: Millis, start: Offset) -> Result<Option<TimestampOffset>, ScanFailure> {
+    let from = segment
+        .time_index
+        .lookup(Millis(timestamp.0.saturating_sub(1)))?
+        .offset
+        .max(start);
+    let size = segment.end().size;
+    let position = u64::from(segment.offset_index.lookup(from)?.position);
+    let position = if position < size { position } else { 0 };
+    for batch in Scan::walk(segment.file(), position, size) {
+        let batch = batch.map_err(|error| segment.scan_failure(error))?;
+        if batch.max_timestamp >= timestamp
+            && batch.last_offset >= start
+            && let Some(found) = first_at_or_after(segment, &batch, timestamp, start)?
+        {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+fn first_at_or_after(
+    segment: &Segment,
+    scanned: &Scanned,
+    timestamp: Millis,
+    start: Offset,
+) -> Result<Option<TimestampOffset>, ScanFailure> {
+    let Some(header) = &scanned.header else {
+        // The old formats: exact for messages, the last message for compressed sets of them.
+        return Ok(Some(TimestampOffset {
+            timestamp: scanned.max_timestamp,
+            offset: scanned.last_offset,
+            leader_epoch: LeaderEpoch::NONE,
+        }));
+    };
+    let found = |timestamp, offset| TimestampOffset {
+        timestamp,
+        offset,
+        leader_epoch: header.leader_epoch(),
+    };
+    if header.timestamp_type() == TimestampType::LogAppendTime {
+        return Ok(Some(found(scanned.max_timestamp, scanned.base_offset.max(start))));
+    }
+    let mut bytes = vec![0; scanned.size];
+    segment
+        .file()
+        .read_exact_at(&mut bytes, scanned.position)
+        .doing("read", &segment.path())?;
+    let corrupt = |reason: String| ScanFailure::Corrupt {
+        path: segment.path(),
+        reason,
+    };
+    let batch = Batch::new(&bytes).ok_or_else(|| corrupt("a batch changed while it was read".to_owned()))?;
+    let mut scratch = Vec::new();
+    let records = batch
+        .records(&mut scratch, AppendConfig::MAX_DECOMPRESSED_BYTES)
+        .map_err(|error| corrupt(error.to_string()))?;
+    for record in records {
+        let record = record.map_err(|error| corrupt(error.to_string()))?;
+        if record.timestamp >= timestamp && record.offset >= start {
+            return Ok(Some(found(record.timestamp, record.offset)));
+        }
+    }
+    Ok(None)
+}
