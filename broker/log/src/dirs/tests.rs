@@ -106,6 +106,12 @@ fn kafkas_directory_after_a_clean_stop_opens_and_is_left_as_it_was() {
         if name.contains("checkpoint") && !name.contains('/') {
             let read = |content: &[u8]| checkpoint::decode_offsets(std::str::from_utf8(content).unwrap()).unwrap();
             assert_eq!(read(&after[name]), read(content), "{name}");
+        } else if ["magic0-0/leader", "magic1-0/leader", "plain-1/leader"]
+            .iter()
+            .any(|n| name.starts_with(n))
+        {
+            // An epoch without a record is forgotten when a log is loaded, also by Kafka; its leader says it again.
+            assert_eq!(after[name], b"0\n0\n", "{name}");
         } else {
             assert_eq!(after.get(name), Some(content), "{name}");
         }

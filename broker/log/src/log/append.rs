@@ -56,7 +56,6 @@ impl Log {
             let plan = plan(&Tail {
                 topic_partition: &self.partition,
                 log_end_offset,
-                log_start_offset,
                 leader_epoch,
                 now,
                 config: &settings.append,
