@@ -198,8 +198,10 @@ struct Dir {
 #[derive(Default)]
 struct Failures {
     past: Vec<DirFailure>,
-    listeners: Vec<Box<dyn Fn(&DirFailure) + Send + Sync>>,
+    listeners: Vec<Listener>,
 }
+
+type Listener = Box<dyn Fn(&DirFailure) + Send + Sync>;
 
 /// How soon after a deletion the checkpoints stop naming the log. Many deletions share one rewrite.
 const REWRITE_DELAY: Duration = Duration::from_millis(100);

@@ -100,7 +100,7 @@ fn kafkas_directory_after_a_clean_stop_opens_and_is_left_as_it_was() {
         4096
     );
     let report = logs.shutdown(BrokerEpoch(-1));
-    assert_eq!(report.clean, [dir.clone()]);
+    assert_eq!(report.clean, std::slice::from_ref(&dir));
     let after = files(&dir);
     for (name, content) in &before {
         if name.contains("checkpoint") && !name.contains('/') {
