@@ -84,7 +84,7 @@ pub enum AppendError {
     /// → MESSAGE_TOO_LARGE (10).
     #[error("the record batch has {size} bytes, more than the maximum of {max}")]
     MessageTooLarge {
-        /// Bytes of the batch.
+        /// Bytes of the batch; at least, where it grew while it was compressed anew.
         size: usize,
         /// `max.message.bytes`.
         max: usize,
@@ -126,6 +126,14 @@ pub enum AppendError {
 impl AppendError {
     /// The most record errors that are kept: Kafka keeps all of them, a million for a million bad records.
     pub const RECORD_ERRORS_MAX: usize = 1000;
+
+    /// What a batch that could not be compressed anew for `max.message.bytes` is answered.
+    pub(super) fn of_compression(error: CompressError, max: usize) -> Self {
+        match error {
+            CompressError::TooLarge { .. } => Self::MessageTooLarge { size: max + 1, max },
+            error => Self::Compress(error),
+        }
+    }
 
     /// The text that Kafka puts into `ErrorMessage`, in the cases where it does.
     pub fn message(&self) -> Option<String> {

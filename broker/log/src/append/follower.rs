@@ -101,7 +101,8 @@ fn check_entry(entry: &Entry<'_>, previous: Offset) -> Result<(), AppendError> {
     let backwards = entry
         .base_offset()
         .is_some_and(|base| base > offset || base <= previous);
-    if backwards || offset <= previous {
+    // The last offset of all would leave no next one.
+    if backwards || offset <= previous || offset == Offset(i64::MAX) {
         return Err(AppendError::OffsetsOutOfOrder { previous, offset });
     }
     if !entry.is_valid() {

@@ -9,7 +9,7 @@ use model::TopicPartition;
 use super::walk::{Plain, Rules, Source, WalkError, Walked, read_head, walk_compressed, walk_plain, with_stream};
 use super::{AppendConfig, AppendError};
 use crate::batch::{BatchHeader, HEADER_LEN, RecordError, varint};
-use crate::compress::{CompressError, Compression, CompressionType, Encoder};
+use crate::compress::{Compression, CompressionType, Encoder};
 
 /// Checks the records of `body` and compresses them for `target` in the same pass.
 pub(super) fn recompress(
@@ -24,12 +24,16 @@ pub(super) fn recompress(
     let walked = match source {
         CompressionType::None => {
             let walked = walk_plain(header, body, rules)?;
-            encoder.write(body).map_err(|error| refuse(error, max))?;
+            encoder
+                .write(body)
+                .map_err(|error| AppendError::of_compression(error, max))?;
             walked
         }
         codec => walk_compressed(header, codec, body, rules, Some(&mut encoder))?,
     };
-    let body = encoder.finish().map_err(|error| refuse(error, max))?;
+    let body = encoder
+        .finish()
+        .map_err(|error| AppendError::of_compression(error, max))?;
     Ok((walked, Bytes::from(body)))
 }
 
@@ -52,7 +56,10 @@ pub(super) fn renumber(
             copy_records(count, stream, &mut encoder, max)
         })?,
     }
-    encoder.finish().map(Bytes::from).map_err(|error| refuse(error, max))
+    encoder
+        .finish()
+        .map(Bytes::from)
+        .map_err(|error| AppendError::of_compression(error, max))
 }
 
 fn copy_records(count: i32, source: &mut impl Source, encoder: &mut Encoder, max: usize) -> Result<(), AppendError> {
@@ -61,7 +68,7 @@ fn copy_records(count: i32, source: &mut impl Source, encoder: &mut Encoder, max
         copy_record(offset_delta, source, encoder, &mut start).map_err(|error| match error {
             WalkError::Record(error) => AppendError::InvalidRecord(error.to_string()),
             WalkError::Decompress(error) => AppendError::Decompress(error),
-            WalkError::Compress(error) => refuse(error, max),
+            WalkError::Compress(error) => AppendError::of_compression(error, max),
         })?;
     }
     Ok(())
@@ -89,12 +96,6 @@ fn copy_record(
 /// Compresses into a buffer that may hold one body of `max.message.bytes`.
 fn encoder(target: Compression, config: &AppendConfig) -> Result<Encoder, AppendError> {
     let limit = config.max_message_bytes.saturating_sub(HEADER_LEN);
-    Encoder::new(target, Vec::new(), limit).map_err(|error| refuse(error, config.max_message_bytes))
-}
-
-fn refuse(error: CompressError, max: usize) -> AppendError {
-    match error {
-        CompressError::TooLarge { .. } => AppendError::MessageTooLarge { size: max + 1, max },
-        error => AppendError::Compress(error),
-    }
+    Encoder::new(target, Vec::new(), limit)
+        .map_err(|error| AppendError::of_compression(error, config.max_message_bytes))
 }

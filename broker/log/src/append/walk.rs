@@ -95,11 +95,7 @@ fn walk(header: &BatchHeader, source: &mut impl Source, rules: &Rules<'_>) -> Re
     let walked = walk_records(header, source, rules, &mut refusals).map_err(|error| match error {
         WalkError::Record(error) => AppendError::InvalidRecord(error.to_string()),
         WalkError::Decompress(error) => AppendError::Decompress(error),
-        WalkError::Compress(CompressError::TooLarge { limit }) => AppendError::MessageTooLarge {
-            size: limit,
-            max: limit,
-        },
-        WalkError::Compress(error) => AppendError::Compress(error),
+        WalkError::Compress(error) => AppendError::of_compression(error, rules.config.max_message_bytes),
     })?;
     refusals.outcome().map(|()| walked)
 }

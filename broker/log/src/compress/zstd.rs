@@ -136,7 +136,6 @@ impl ZstdWriter {
         let left = context
             .compress_stream2(&mut output, content, directive)
             .map_err(error)?;
-        drop(output);
         self.sink.write_all(&self.piece)?;
         Ok(left == 0)
     }

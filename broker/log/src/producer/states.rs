@@ -140,7 +140,7 @@ impl ProducerStates {
     /// # Errors
     /// A batch that no leader would have written; the log is damaged, or written by something else.
     pub fn replay(&mut self, batch: &Batch<'_>) -> Result<Option<CompletedTransaction>, ProducerError> {
-        let end = batch.last_offset().next();
+        let end = after(batch.last_offset());
         if !batch.has_producer_id() {
             self.map_end_offset = end;
             return Ok(None);
@@ -159,7 +159,7 @@ impl ProducerStates {
 
     fn complete(&mut self, completed: &Completed) -> CompletedTransaction {
         let other = self.ongoing.iter().find(|(_, owner)| **owner != completed.producer_id);
-        let last_stable_offset = other.map_or(completed.last_offset.next(), |(first_offset, _)| *first_offset);
+        let last_stable_offset = other.map_or(after(completed.last_offset), |(first_offset, _)| *first_offset);
         self.ongoing.remove(&completed.first_offset);
         self.unreplicated.insert(completed.first_offset, completed.last_offset);
         completed.with_last_stable_offset(last_stable_offset)
@@ -227,6 +227,11 @@ impl ProducerStates {
         }
         Ok(())
     }
+}
+
+/// One past `offset`, also for what only damage can have written.
+fn after(offset: Offset) -> Offset {
+    Offset(offset.0.saturating_add(1))
 }
 
 fn is_expired(entry: &ProducerEntry, now: Millis, expiration: Millis) -> bool {

@@ -476,6 +476,32 @@ proptest! {
         prop_assert_eq!(loaded.first_unstable_offset(), log.states.first_unstable_offset());
     }
 
+    /// Recovery replays what passes its checksum; whatever does not is replayed here as well.
+    #[test]
+    fn a_damaged_log_is_replayed_or_refused(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<[u8; 8]>()), 1..4),
+    ) {
+        let mut bytes = [TXN_0, TXN_37].concat();
+        for (at, value) in damage {
+            let at = at.index(bytes.len() - 8);
+            bytes[at..at + 8].copy_from_slice(&value);
+        }
+        let mut states = ProducerStates::default();
+        for entry in Entries::new(&bytes) {
+            if let Ok(Entry::Batch(batch)) = entry {
+                let _ = states.replay(&batch);
+                states.high_watermark_moved(batch.last_offset());
+            }
+        }
+        prop_assert!(states.len() <= 20);
+        let encoded = states.encode();
+        let mut loaded = ProducerStates::default();
+        loaded.load(&encoded, states.map_end_offset(), Millis(i64::MIN), DAY).unwrap();
+        prop_assert_eq!(loaded.encode().len(), encoded.len());
+        states.expire(Millis(i64::MAX), DAY);
+        states.has_late_transaction(Millis(i64::MAX), DAY);
+    }
+
     #[test]
     fn damaged_snapshots_are_refused(
         at in any::<prop::sample::Index>(), value in 1u8.., cut in any::<prop::sample::Index>(),
