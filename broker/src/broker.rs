@@ -1,12 +1,14 @@
 //! What every request can reach: the parts of a running broker.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use coordinator_service::ControllerHandle;
 use model::{BrokerEpoch, BrokerId};
 use zk_schema_store::Store;
 
 use crate::config::ConfigHandle;
+use crate::controller::ControllerChannel;
 use crate::fetch_session::FetchSessions;
 use crate::metadata::MetadataCache;
 use crate::partition::Partitions;
@@ -30,6 +32,8 @@ pub struct Broker {
     pub fetch_sessions: FetchSessions,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
+    /// The way to the controller, and the one hosted here; from the registration on.
+    controller: OnceLock<ControllerChannel>,
     /// Which life of this broker id it is: the czxid of its registration; −1 while it is not registered.
     epoch: AtomicI64,
 }
@@ -53,8 +57,35 @@ impl Broker {
             metadata: Arc::default(),
             fetch_sessions: FetchSessions::new(fetch_session_slots),
             producer_ids: ProducerIds::default(),
+            controller: OnceLock::new(),
             epoch: AtomicI64::new(BrokerEpoch::NONE.0),
         })
+    }
+
+    /// The controller hosted here, once there is one.
+    pub fn controller(&self) -> Option<&ControllerHandle> {
+        self.controller.get().map(ControllerChannel::hosted)
+    }
+
+    /// The way to whoever is the controller, once this broker is registered.
+    pub fn controller_channel(&self) -> Option<&ControllerChannel> {
+        self.controller.get()
+    }
+
+    /// Starts the controller hosted here. Called once, after the registration; another call does nothing.
+    pub fn host_controller(&self) {
+        let config = self.config.current();
+        self.controller.get_or_init(|| {
+            let hosted = crate::controller::host(self.id, &config, self.store.clone());
+            ControllerChannel::new(
+                self.id,
+                hosted,
+                Arc::clone(&self.metadata),
+                Arc::from(config.inter_broker_listener_name.as_str()),
+                crate::controller::inter_broker_protocol(&config),
+                std::time::Duration::from_millis(u64::try_from(config.request_timeout_ms).unwrap_or(0)),
+            )
+        });
     }
 
     /// The epoch of the current registration.

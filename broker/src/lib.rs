@@ -8,6 +8,7 @@ pub mod blocking;
 pub mod clock;
 pub mod compatibility;
 pub mod config;
+pub mod controller;
 pub mod delayed;
 pub mod fetch_session;
 pub mod logging;

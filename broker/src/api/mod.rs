@@ -9,15 +9,21 @@
 mod context;
 pub mod error_code;
 
+mod allocate_producer_ids;
+mod alter_partition;
+mod alter_partition_reassignments;
 mod api_versions;
+mod controlled_shutdown;
 mod delete_records;
 mod describe_cluster;
 mod describe_log_dirs;
 mod describe_producers;
+mod elect_leaders;
 mod fetch;
 mod init_producer_id;
 mod leader_and_isr;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
@@ -93,13 +99,19 @@ pub static APIS: &[Api] = &[
     leader_and_isr::API,
     stop_replica::API,
     update_metadata::API,
+    controlled_shutdown::API,
     api_versions::API,
     delete_records::API,
     init_producer_id::API,
     offset_for_leader_epoch::API,
     describe_log_dirs::API,
+    elect_leaders::API,
+    alter_partition_reassignments::API,
+    list_partition_reassignments::API,
+    alter_partition::API,
     describe_cluster::API,
     describe_producers::API,
+    allocate_producer_ids::API,
 ];
 
 /// The API with this key, if it is served.

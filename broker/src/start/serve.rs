@@ -94,6 +94,8 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
             .listeners
             .spawn(listener.serve(Arc::clone(&broker), Arc::clone(&limits)));
     }
+    // After the listeners: what it tells this broker comes over one of them.
+    broker.host_controller();
     parts.serving = true;
     info!(
         target: "org.apache.kafka.common.utils.AppInfoParser",

@@ -43,6 +43,9 @@ pub(super) async fn stop(parts: &mut Parts) {
             warn!(dir = %dir.display(), %reason, "log directory has no clean mark; it is recovered at the next start");
         }
     }
+    if let Some(controller) = parts.broker.as_ref().and_then(|broker| broker.controller()) {
+        controller.stop().await;
+    }
     if let Some(zookeeper) = parts.zookeeper.take()
         && tokio::time::timeout(CLOSE_TIME_MAX, zookeeper.close()).await.is_err()
     {

@@ -59,6 +59,9 @@ impl InterBrokerProtocol {
     /// What Kafka 3.9.1 uses unless told otherwise.
     pub const LATEST: Self = find("3.9-IV0");
 
+    /// The oldest that is spoken.
+    pub const OLDEST: Self = find("1.0-IV0");
+
     /// The leader may be marked as recovering after an unclean election (KIP-704).
     pub fn leader_recovery(&self) -> bool {
         self.leader_and_isr >= 6

@@ -1,0 +1,17 @@
+//! AllocateProducerIds (key 67, version 0): a broker asks the controller for a block of producer ids.
+//!
+//! Answered by the controller that this broker hosts, with NOT_CONTROLLER while it is not the one.
+
+use broker_wire::ErrorCode;
+use kafka_protocol::messages::{AllocateProducerIdsRequest, AllocateProducerIdsResponse};
+
+use super::{Api, RequestContext, api};
+
+pub(super) const API: Api = api!(AllocateProducerIds, 0..=0, handle);
+
+async fn handle(cx: &RequestContext, request: AllocateProducerIdsRequest) -> AllocateProducerIdsResponse {
+    match cx.broker.controller() {
+        Some(controller) => controller.allocate_producer_ids(request).await,
+        None => AllocateProducerIdsResponse::default().with_error_code(ErrorCode::NotController.code()),
+    }
+}

@@ -1,0 +1,43 @@
+//! ElectLeaders (key 43, versions 0–2): an administrator wants preferred or unclean elections.
+//!
+//! Answered by the controller that this broker hosts. The answer waits, at most the request's timeout, until this broker's
+//! own metadata shows the new leaders, because clients ask it next. Source: Kafka 3.9 `DelayedElectLeader`.
+
+use std::time::Duration;
+
+use broker_wire::ErrorCode;
+use kafka_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
+use tokio::time::Instant;
+
+use super::{Api, RequestContext, api};
+
+pub(super) const API: Api = api!(ElectLeaders, 0..=2, handle);
+
+async fn handle(cx: &RequestContext, request: ElectLeadersRequest) -> ElectLeadersResponse {
+    let Some(controller) = cx.broker.controller() else {
+        return ElectLeadersResponse::default().with_error_code(ErrorCode::NotController.code());
+    };
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let deadline = Instant::now() + timeout;
+    let mut changes = cx.broker.metadata.changes();
+    let response = controller.elect_leaders(request, cx.version()).await;
+    while !shown(cx, &response) {
+        match tokio::time::timeout_at(deadline, changes.changed()).await {
+            Ok(Ok(())) => {}
+            // Elected all the same; this broker just does not show it yet.
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    response
+}
+
+/// Whether this broker's metadata has a leader for each partition that was elected one.
+fn shown(cx: &RequestContext, response: &ElectLeadersResponse) -> bool {
+    let image = cx.broker.metadata.snapshot();
+    response.replica_election_results.iter().all(|topic| {
+        let elected = topic.partition_result.iter().filter(|it| it.error_code == 0);
+        elected
+            .map(|it| image.partition(topic.topic.as_str(), it.partition_id))
+            .all(|known| known.is_some_and(|it| it.leader.0 >= 0 && image.brokers.contains_key(&it.leader)))
+    })
+}

@@ -1,0 +1,195 @@
+//! This broker's questions to the controller: to itself where it is the one, else over the wire.
+//!
+//! One connection, to whoever the metadata cache names; made anew when that changes or the connection ends. Does not try
+//! again on its own: NOT_CONTROLLER, or no answer, is the caller's to wait out, since only it knows whether its question is
+//! still the same. Source: Kafka 3.9 `NodeToControllerChannelManager`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_wire::Request;
+use broker_wire::client::{ClientError, Connection, Options};
+use coordinator_service::{ControllerHandle, InterBrokerProtocol};
+use kafka_protocol::messages::{
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionRequest, AlterPartitionResponse,
+    ControlledShutdownRequest, ControlledShutdownResponse,
+};
+use model::BrokerId;
+use tokio::sync::Mutex;
+
+use crate::metadata::MetadataCache;
+
+/// The newest AlterPartition. Between brokers of Kafka 3.9 its version follows ApiVersions, not the protocol version: the
+/// controller of a mixed cluster may know less, so the connection asks.
+const ALTER_PARTITION_MAX: i16 = 3;
+/// The only AllocateProducerIds.
+const ALLOCATE_PRODUCER_IDS: i16 = 0;
+/// ApiKey of AlterPartition.
+const ALTER_PARTITION_KEY: i16 = 56;
+
+/// Why the controller could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum NoController {
+    /// Nobody is known to be the controller, or it does not listen where brokers do.
+    #[error("no controller is known")]
+    Unknown,
+    /// The connection, or the answer, failed.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+/// The way to the controller. Cheap to share; questions over the wire are asked one at a time.
+pub struct ControllerChannel {
+    id: BrokerId,
+    hosted: ControllerHandle,
+    metadata: Arc<MetadataCache>,
+    listener: Arc<str>,
+    protocol: InterBrokerProtocol,
+    options: Options,
+    open: Mutex<Option<Open>>,
+}
+
+struct Open {
+    to: BrokerId,
+    connection: Connection,
+    alter_partition: i16,
+}
+
+impl ControllerChannel {
+    /// A channel that has not been used; `listener` is the one between brokers.
+    pub fn new(
+        id: BrokerId,
+        hosted: ControllerHandle,
+        metadata: Arc<MetadataCache>,
+        listener: Arc<str>,
+        protocol: InterBrokerProtocol,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            id,
+            hosted,
+            metadata,
+            listener,
+            protocol,
+            options: Options {
+                client_id: id.to_string(),
+                connect_timeout: timeout,
+                request_timeout: timeout,
+                max_in_flight: 1,
+                ..Options::default()
+            },
+            open: Mutex::new(None),
+        }
+    }
+
+    /// The controller that this broker hosts.
+    pub fn hosted(&self) -> &ControllerHandle {
+        &self.hosted
+    }
+
+    /// AlterPartition: proposes in-sync sets. `build` makes the request for the version that the controller speaks:
+    /// topics go by id from version 2 on, and members with their epochs from version 3 on.
+    ///
+    /// # Errors
+    /// The controller could not be asked.
+    pub async fn alter_partition(
+        &self,
+        build: impl FnOnce(i16) -> AlterPartitionRequest,
+    ) -> Result<(AlterPartitionResponse, i16), NoController> {
+        if self.hosted.is_active() {
+            let version = ALTER_PARTITION_MAX;
+            return Ok((self.hosted.alter_partition(build(version), version).await, version));
+        }
+        let mut open = self.open.lock().await;
+        let version = self.connected(&mut open).await?.alter_partition;
+        let response = self.send(&mut open, &build(version), version).await?;
+        Ok((response, version))
+    }
+
+    /// ControlledShutdown: asks to leave in order.
+    ///
+    /// # Errors
+    /// The controller could not be asked.
+    pub async fn controlled_shutdown(
+        &self,
+        request: ControlledShutdownRequest,
+    ) -> Result<ControlledShutdownResponse, NoController> {
+        if self.hosted.is_active() {
+            return Ok(self.hosted.controlled_shutdown(request).await);
+        }
+        let mut open = self.open.lock().await;
+        self.connected(&mut open).await?;
+        let version = self.protocol.controlled_shutdown;
+        let request = if version >= 2 {
+            request
+        } else {
+            request.with_broker_epoch(-1)
+        };
+        self.send(&mut open, &request, version).await
+    }
+
+    /// AllocateProducerIds: asks for a block of ids.
+    ///
+    /// # Errors
+    /// The controller could not be asked.
+    pub async fn allocate_producer_ids(
+        &self,
+        request: AllocateProducerIdsRequest,
+    ) -> Result<AllocateProducerIdsResponse, NoController> {
+        if self.hosted.is_active() {
+            return Ok(self.hosted.allocate_producer_ids(request).await);
+        }
+        let mut open = self.open.lock().await;
+        self.connected(&mut open).await?;
+        self.send(&mut open, &request, ALLOCATE_PRODUCER_IDS).await
+    }
+
+    /// The open connection to the controller of now.
+    async fn connected<'a>(&self, open: &'a mut Option<Open>) -> Result<&'a Open, NoController> {
+        let image = self.metadata.snapshot();
+        // `/controller` is newer than what the controller has told, but only brokers that it has told of can be found.
+        let controller = self
+            .hosted
+            .controller_id()
+            .filter(|id| image.brokers.contains_key(id))
+            .or(image.controller_id);
+        let controller = controller.filter(|id| *id != self.id).ok_or(NoController::Unknown)?;
+        if open
+            .as_ref()
+            .is_some_and(|it| it.to != controller || it.connection.is_closed())
+        {
+            *open = None;
+        }
+        if open.is_none() {
+            let broker = image.brokers.get(&controller).ok_or(NoController::Unknown)?;
+            let endpoint = broker.endpoints.get(&self.listener).ok_or(NoController::Unknown)?;
+            let port = u16::try_from(endpoint.port).map_err(|_| NoController::Unknown)?;
+            let connection = Connection::connect(&endpoint.host, port, self.options.clone()).await?;
+            let versions = connection.api_versions().await?;
+            let known = versions.api_keys.iter().find(|api| api.api_key == ALTER_PARTITION_KEY);
+            tracing::info!(controller = %controller, host = %endpoint.host, port, "connected to the controller");
+            *open = Some(Open {
+                to: controller,
+                connection,
+                alter_partition: known.map_or(0, |api| api.max_version.min(ALTER_PARTITION_MAX)),
+            });
+        }
+        open.as_ref().ok_or(NoController::Unknown)
+    }
+
+    async fn send<R: Request>(
+        &self,
+        open: &mut Option<Open>,
+        request: &R,
+        version: i16,
+    ) -> Result<R::Response, NoController> {
+        let Some(it) = open.as_ref() else {
+            return Err(NoController::Unknown);
+        };
+        let answer = it.connection.send(request, version).await;
+        if answer.is_err() {
+            *open = None;
+        }
+        Ok(answer?)
+    }
+}
