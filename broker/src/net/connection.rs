@@ -121,8 +121,8 @@ impl Connection {
 
     /// Serves one request; if it has to wait for something, replies to earlier ones are written first.
     async fn serve(&mut self, frame: Bytes) -> Result<Reply, Closed> {
-        let mut serving = Box::pin(api::serve(&self.broker, &self.info, frame));
-        if let std::task::Poll::Ready(reply) = futures::poll!(&mut serving) {
+        let mut serving = pin!(api::serve(&self.broker, &self.info, frame));
+        if let std::task::Poll::Ready(reply) = futures::poll!(serving.as_mut()) {
             return Ok(reply);
         }
         self.gathered_bytes = 0;
