@@ -10,10 +10,10 @@ use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use model::{LeaderEpoch, Millis, Offset};
 
 use super::{Api, RequestContext, api, error_code};
-use crate::blocking;
 use crate::partition::{Isolation, Partition, PartitionError};
+use crate::{blocking, clock};
 
-pub(super) const API: Api = api!(ListOffsets, 1..=9, handle);
+pub(super) const API: Api = api!(ListOffsets, 0..=9, handle);
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -41,6 +41,8 @@ async fn handle(cx: &RequestContext, request: ListOffsetsRequest) -> ListOffsets
         for asked in &topic.partitions {
             answers.push(if twice.contains(&(topic.name.clone(), asked.partition_index)) {
                 refuse(asked, ErrorCode::InvalidRequest)
+            } else if cx.version() == 0 {
+                answer_old(cx, &request, &topic.name, asked).await
             } else {
                 answer(cx, &request, &topic.name, asked).await
             });
@@ -117,6 +119,75 @@ async fn answer(
     }
 }
 
+/// Version 0: several offsets, descending, each the start of a segment or the log's end.
+async fn answer_old(
+    cx: &RequestContext,
+    request: &ListOffsetsRequest,
+    topic: &str,
+    asked: &ListOffsetsPartition,
+) -> ListOffsetsPartitionResponse {
+    let known = || {
+        cx.broker
+            .metadata
+            .image()
+            .partition(topic, asked.partition_index)
+            .is_some()
+    };
+    let found = match cx.broker.partitions.get(topic, asked.partition_index, known) {
+        Ok(partition) => bounds(partition, request.replica_id.0 != DEBUGGING).await,
+        Err(refusal) => Err(refusal),
+    };
+    let answer = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
+    match found {
+        Ok((bounds, high_watermark)) => {
+            let limit = (request.replica_id.0 == CONSUMER).then_some(high_watermark);
+            let most = usize::try_from(asked.max_num_offsets).unwrap_or(0);
+            answer.with_old_style_offsets(old_offsets(&bounds, Millis(asked.timestamp), most, limit))
+        }
+        Err(refusal) => answer.with_error_code(error_code::of_partition(&refusal) as i16),
+    }
+}
+
+async fn bounds(
+    partition: Arc<Partition>,
+    only_leader: bool,
+) -> Result<(Vec<(Offset, Millis)>, Offset), PartitionError> {
+    let (high_watermark, _) = partition.latest_offset(LeaderEpoch::NONE, Isolation::LogEnd, only_leader)?;
+    let Some(log) = partition.log() else {
+        return Ok((Vec::new(), high_watermark));
+    };
+    let high_watermark = log.high_watermark();
+    let bounds = blocking::run(move || log.segment_bounds(clock::now())).await?;
+    Ok((bounds, high_watermark))
+}
+
+/// At most `most` bounds whose time is at or before `timestamp`, descending; a consumer sees none past the high
+/// watermark, but the high watermark itself in their place.
+fn old_offsets(bounds: &[(Offset, Millis)], timestamp: Millis, most: usize, limit: Option<Offset>) -> Vec<i64> {
+    let upto = match timestamp.0 {
+        LATEST => bounds.len(),
+        EARLIEST => bounds.len().min(1),
+        _ => bounds
+            .iter()
+            .rposition(|(_, modified)| *modified <= timestamp)
+            .map_or(0, |last| last + 1),
+    };
+    let mut offsets: Vec<i64> = bounds[..upto]
+        .iter()
+        .rev()
+        .take(most)
+        .map(|(offset, _)| offset.0)
+        .collect();
+    offsets.sort_unstable_by(|a, b| b.cmp(a));
+    if let Some(limit) = limit
+        && offsets.iter().any(|offset| *offset > limit.0)
+    {
+        offsets.retain(|offset| *offset <= limit.0);
+        offsets.insert(0, limit.0);
+    }
+    offsets
+}
+
 type Found = Option<(Millis, Offset, LeaderEpoch)>;
 
 async fn look_up(
@@ -152,5 +223,34 @@ async fn look_up(
             .await?;
             Ok(found.map(|found| (found.timestamp, found.offset, found.leader_epoch)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_0_chooses_among_segment_bounds() {
+        let bounds = [
+            (Offset(0), Millis(100)),
+            (Offset(50), Millis(200)),
+            (Offset(80), Millis(300)),
+        ];
+        let check = |name: &str, timestamp: i64, most: usize, limit: Option<i64>, expected: &[i64]| {
+            assert_eq!(
+                old_offsets(&bounds, Millis(timestamp), most, limit.map(Offset)),
+                expected,
+                "{name}"
+            );
+        };
+        //    name                         timestamp  most  high watermark  offsets
+        check("the end", LATEST, 1, Some(80), &[80]);
+        check("all", LATEST, 10, Some(80), &[80, 50, 0]);
+        check("the start", EARLIEST, 10, None, &[0]);
+        check("before a time", 250, 10, None, &[50, 0]);
+        check("before everything", 50, 10, None, &[]);
+        check("none wanted", LATEST, 0, None, &[]);
+        check("not past the high watermark", LATEST, 10, Some(60), &[60, 50, 0]);
     }
 }

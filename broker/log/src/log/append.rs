@@ -7,7 +7,7 @@ use bytes::Bytes;
 use model::{LeaderEpoch, Millis, Offset};
 
 use super::{AppendError, Appended, Log, OPEN, Settings, Snapshots, Writer};
-use crate::append::{self, Origin, Plan, Tail, Write};
+use crate::append::{self, Origin, Plan, Tail, Validated, Write};
 use crate::disk::DiskError;
 use crate::index::AbortedEntry;
 use crate::segment::{AboutToAppend, Segment};
@@ -24,7 +24,12 @@ impl Log {
         origin: Origin,
         now: Millis,
     ) -> Result<Appended, AppendError> {
-        self.append(leader_epoch, now, |tail| append::plan_leader(&records, tail, origin))
+        // Whatever takes time (checksum, walking the records, compression) is done before the log is locked.
+        let config = &self.settings.load().append;
+        let validated = Validated::new(&records, &self.partition, config, origin, now)?;
+        self.append(leader_epoch, now, |tail| {
+            validated.map_or(Ok(Plan::Empty), |validated| validated.plan(tail))
+        })
     }
 
     /// Appends what was fetched from the leader: offsets and epochs stay. `leader_epoch` is the one this replica

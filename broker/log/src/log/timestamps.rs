@@ -53,6 +53,30 @@ impl Log {
             None => Ok(None),
         }
     }
+
+    /// Where segments begin and when each was last written, ascending, then the log's end: what ListOffsets 0 chooses
+    /// from. Source: Kafka `UnifiedLog.legacyFetchOffsetsBefore`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn segment_bounds(&self, now: Millis) -> Result<Vec<(Offset, Millis)>, ReadError> {
+        self.ensure_readable()?;
+        let log_start_offset = self.log_start_offset();
+        let segments = self.segments.load();
+        let mut bounds = Vec::with_capacity(segments.len() + 1);
+        for segment in segments.iter() {
+            let modified = segment.file().metadata().and_then(|metadata| metadata.modified());
+            let modified = modified.doing("read the time of", &segment.path());
+            let modified = self.readable(modified.map_err(ScanFailure::from))?;
+            let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            let modified = Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+            bounds.push((segment.base_offset().max(log_start_offset), modified));
+        }
+        if segments.last().is_some_and(|active| active.end().size > 0) {
+            bounds.push((self.log_end_offset(), now));
+        }
+        Ok(bounds)
+    }
 }
 
 /// The first record of the segment at or after `timestamp`, and not below `start`.
