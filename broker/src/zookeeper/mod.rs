@@ -1,10 +1,17 @@
-//! Administration as ZooKeeper writes: topics, partitions, configurations.
+//! What administration writes to ZooKeeper, and what every broker reads of it: topics, configurations, old offsets.
+//!
+//! Library functions for the API handlers: each takes a [`zk_schema_store::Store`], does what Kafka 3.9's
+//! `AdminZkClient` does, in its order and with its refusals, and waits for nobody: that the cluster acts on what was
+//! written is the controller's business, that the answer waits for it the handler's.
 
-use broker_wire::ErrorCode;
+pub mod apply;
+pub mod assignment;
+mod auto_create;
+pub mod changes;
+pub mod configs;
+pub mod consumer_offsets;
+mod error;
+pub mod topics;
 
-use crate::Broker;
-
-/// Creates a topic because a client asked for its metadata; the code that Metadata answers for it.
-pub async fn auto_create_topic(_broker: &Broker, _name: &str) -> ErrorCode {
-    ErrorCode::UnknownTopicOrPartition
-}
+pub use auto_create::auto_create_topic;
+pub use error::AdminError;
