@@ -96,6 +96,9 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     }
     // After the listeners: what it tells this broker comes over one of them.
     broker.host_controller();
+    parts
+        .background
+        .spawn(crate::zookeeper::apply::follow(Arc::clone(&broker)));
     parts.serving = true;
     info!(
         target: "org.apache.kafka.common.utils.AppInfoParser",

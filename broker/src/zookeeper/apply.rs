@@ -51,7 +51,10 @@ fn apply(broker: &Broker, brokers: &mut BrokerEntries, change: ConfigChange) {
 }
 
 fn apply_brokers(broker: &Broker, entries: &BrokerEntries) {
-    match broker.config.apply_dynamic(entries.default.clone(), entries.own.clone()) {
+    match broker
+        .config
+        .apply_dynamic(entries.default.clone(), entries.own.clone())
+    {
         Ok(false) => {}
         Ok(true) => {
             tracing::info!("the broker's dynamic configuration has changed");

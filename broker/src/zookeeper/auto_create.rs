@@ -38,12 +38,22 @@ async fn create(broker: &Broker, name: &str) -> Result<(), AdminError> {
         .collect();
     let topic = topics::NewTopic {
         name: name.to_owned(),
-        assignment: assign(&candidates, wish.partitions, wish.replication_factor, Start::random(), 0)?,
+        assignment: assign(
+            &candidates,
+            wish.partitions,
+            wish.replication_factor,
+            Start::random(),
+            0,
+        )?,
         config: wish.config,
     };
     topics::validate_create(&broker.store, &topic, &broker.partitions.logs().topic_config("")).await?;
     topics::create(&broker.store, &topic, topics::new_topic_id()).await?;
-    tracing::info!(topic = name, partitions = topic.assignment.len(), "auto-created a topic");
+    tracing::info!(
+        topic = name,
+        partitions = topic.assignment.len(),
+        "auto-created a topic"
+    );
     Ok(())
 }
 
@@ -58,7 +68,10 @@ struct Wish {
 impl Wish {
     fn of(name: &str, config: &BrokerConfig) -> Self {
         let pairs = |pairs: &[(&str, String)]| {
-            pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), value.clone()))
+                .collect()
         };
         match name {
             // Source: Kafka 3.9 `GroupMetadataManager.offsetsTopicConfigs`.
