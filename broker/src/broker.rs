@@ -10,6 +10,7 @@ use zk_schema_store::Store;
 use crate::config::ConfigHandle;
 use crate::controller::ControllerChannel;
 use crate::fetch_session::FetchSessions;
+use crate::group::GroupCoordinator;
 use crate::metadata::MetadataCache;
 use crate::partition::Partitions;
 use crate::producer_ids::ProducerIds;
@@ -28,6 +29,8 @@ pub struct Broker {
     pub partitions: Arc<Partitions>,
     /// What the controller told of the cluster.
     pub metadata: Arc<MetadataCache>,
+    /// The consumer groups that are coordinated here.
+    pub groups: Arc<GroupCoordinator>,
     /// Fetchers' sessions.
     pub fetch_sessions: FetchSessions,
     /// Ids for idempotent producers.
@@ -48,6 +51,9 @@ impl Broker {
         partitions: Arc<Partitions>,
     ) -> Arc<Self> {
         let fetch_session_slots = usize::try_from(config.load().max_incremental_fetch_session_cache_slots).unwrap_or(0);
+        let groups = GroupCoordinator::new(Arc::clone(&config), store.clone(), Arc::clone(&partitions));
+        let told = Arc::clone(&groups);
+        partitions.set_leadership_listener(move |changes| told.leadership_changed(changes));
         Arc::new(Self {
             id,
             cluster_id,
@@ -55,6 +61,7 @@ impl Broker {
             store,
             partitions,
             metadata: Arc::default(),
+            groups,
             fetch_sessions: FetchSessions::new(fetch_session_slots),
             producer_ids: ProducerIds::default(),
             controller: OnceLock::new(),

@@ -11,6 +11,7 @@ pub mod config;
 pub mod controller;
 pub mod delayed;
 pub mod fetch_session;
+pub mod group;
 pub mod logging;
 pub mod metadata;
 pub mod net;

@@ -4,6 +4,7 @@ use broker_log::append;
 use broker_log::producer::ProducerError;
 use broker_log::{AppendError, ReadError};
 use broker_wire::ErrorCode;
+use coordinator::group::GroupError;
 
 use crate::fetch_session::SessionError;
 use crate::partition::PartitionError;
@@ -82,4 +83,35 @@ pub fn of_session(error: SessionError) -> ErrorCode {
         SessionError::InvalidEpoch => ErrorCode::InvalidFetchSessionEpoch,
         SessionError::TopicIds => ErrorCode::FetchSessionTopicIdError,
     }
+}
+
+/// The code for a refusal of the group coordinator.
+pub fn of_group(error: GroupError) -> ErrorCode {
+    match error {
+        GroupError::CoordinatorLoadInProgress => ErrorCode::CoordinatorLoadInProgress,
+        GroupError::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
+        GroupError::NotCoordinator => ErrorCode::NotCoordinator,
+        GroupError::IllegalGeneration => ErrorCode::IllegalGeneration,
+        GroupError::InconsistentGroupProtocol => ErrorCode::InconsistentGroupProtocol,
+        GroupError::InvalidGroupId => ErrorCode::InvalidGroupId,
+        GroupError::UnknownMemberId => ErrorCode::UnknownMemberId,
+        GroupError::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
+        GroupError::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+        GroupError::InvalidCommitOffsetSize => ErrorCode::InvalidCommitOffsetSize,
+        GroupError::OffsetMetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
+        GroupError::NonEmptyGroup => ErrorCode::NonEmptyGroup,
+        GroupError::GroupIdNotFound => ErrorCode::GroupIdNotFound,
+        GroupError::MemberIdRequired => ErrorCode::MemberIdRequired,
+        GroupError::GroupMaxSizeReached => ErrorCode::GroupMaxSizeReached,
+        GroupError::FencedInstanceId => ErrorCode::FencedInstanceId,
+        GroupError::GroupSubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
+        GroupError::UnstableOffsetCommit => ErrorCode::UnstableOffsetCommit,
+        GroupError::RequestTimedOut => ErrorCode::RequestTimedOut,
+        GroupError::UnknownServerError => ErrorCode::UnknownServerError,
+    }
+}
+
+/// The number for an answer of the group coordinator; no refusal is success.
+pub fn of_group_answer(refusal: Option<GroupError>) -> i16 {
+    refusal.map_or(ErrorCode::None, of_group) as i16
 }

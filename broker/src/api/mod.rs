@@ -14,20 +14,32 @@ mod alter_partition;
 mod alter_partition_reassignments;
 mod api_versions;
 mod controlled_shutdown;
+mod delete_groups;
 mod delete_records;
 mod describe_cluster;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod elect_leaders;
 mod fetch;
+mod find_coordinator;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
 mod leader_and_isr;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod stop_replica;
+mod sync_group;
+mod text;
 mod update_metadata;
 
 use std::sync::Arc;
@@ -100,6 +112,15 @@ pub static APIS: &[Api] = &[
     stop_replica::API,
     update_metadata::API,
     controlled_shutdown::API,
+    offset_commit::API,
+    offset_fetch::API,
+    find_coordinator::API,
+    join_group::API,
+    heartbeat::API,
+    leave_group::API,
+    sync_group::API,
+    describe_groups::API,
+    list_groups::API,
     api_versions::API,
     delete_records::API,
     init_producer_id::API,
@@ -109,6 +130,8 @@ pub static APIS: &[Api] = &[
     alter_partition_reassignments::API,
     list_partition_reassignments::API,
     alter_partition::API,
+    delete_groups::API,
+    offset_delete::API,
     describe_cluster::API,
     describe_producers::API,
     allocate_producer_ids::API,

@@ -2,10 +2,12 @@
 
 use broker_wire::ErrorCode;
 use kafka_protocol::messages::{UpdateMetadataRequest, UpdateMetadataResponse};
-use model::{BrokerEpoch, ControllerEpoch};
+use model::{BrokerEpoch, ControllerEpoch, TopicPartition};
 use tracing::warn;
 
+use super::text::shared;
 use super::{Api, RequestContext, api};
+use crate::metadata::LEADER_DURING_DELETE;
 
 pub(super) const API: Api = api!(UpdateMetadata, 0..=8, handle);
 
@@ -30,5 +32,28 @@ async fn handle(cx: &RequestContext, request: UpdateMetadataRequest) -> UpdateMe
         return answer(ErrorCode::StaleControllerEpoch);
     }
     cx.broker.metadata.update(&request);
+    cx.broker.groups.partitions_deleted(&deleted_partitions(&request));
     answer(ErrorCode::None)
+}
+
+/// Partitions of topics that are being deleted: consumer groups forget what they have committed there.
+fn deleted_partitions(request: &UpdateMetadataRequest) -> Vec<TopicPartition> {
+    let mut deleted = Vec::new();
+    for topic in &request.topic_states {
+        let gone = topic
+            .partition_states
+            .iter()
+            .filter(|state| state.leader.0 == LEADER_DURING_DELETE.0);
+        let mut name = None;
+        deleted.extend(gone.map(|state| {
+            let name = name.get_or_insert_with(|| shared(&topic.topic_name));
+            TopicPartition::new(name.clone(), state.partition_index)
+        }));
+    }
+    let gone = request
+        .ungrouped_partition_states
+        .iter()
+        .filter(|state| state.leader.0 == LEADER_DURING_DELETE.0);
+    deleted.extend(gone.map(|state| TopicPartition::new(state.topic_name.as_str(), state.partition_index)));
+    deleted
 }

@@ -23,7 +23,7 @@ use crate::delayed::WaitQueue;
 
 pub use leader::{Follower, FollowerFetch, LeaderState, PartitionState};
 pub use read::{Isolation, Read, ReadSpec};
-pub use registry::{LeadershipChange, Lookup, Partitions, ReplicaSettings};
+pub use registry::{LeadershipChange, Lookup, Partitions, ReplicaSettings, replicated};
 pub use state_change::{LeaderAndIsrPartition, StopReplica};
 
 /// What this broker is for a partition.

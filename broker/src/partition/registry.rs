@@ -246,7 +246,10 @@ impl Partitions {
 }
 
 /// Waits until everything before `required` is replicated to all in-sync replicas.
-async fn replicated(partition: &Partition, required: Offset, limit: Duration) -> Result<(), PartitionError> {
+///
+/// # Errors
+/// As for [`Partitions::append`].
+pub async fn replicated(partition: &Partition, required: Offset, limit: Duration) -> Result<(), PartitionError> {
     if let Some(done) = partition.is_replicated(required) {
         return done;
     }

@@ -25,6 +25,10 @@ pub(super) async fn stop(parts: &mut Parts) {
         let config = parts.config.current();
         hand_over(broker, &config, &ident).await;
     }
+    // Members that wait for a rebalance would hold up the listeners.
+    if let Some(broker) = &parts.broker {
+        broker.groups.shut_down();
+    }
     parts.listeners.shutdown().await;
     if let Some(opening) = parts.opening.take() {
         info!("waiting until the logs are open, to close them");

@@ -1,0 +1,148 @@
+//! OffsetCommit (key 8, versions 0–9): how far a group has read. Version 0 writes to ZooKeeper, the others to the group.
+
+use std::collections::HashMap;
+
+use broker_wire::ErrorCode;
+use coordinator::group::{CommitRequest, CommittedOffset};
+use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestPartition;
+use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
+use model::{LeaderEpoch, Millis, Offset, TopicPartition};
+use tracing::warn;
+use zk_schema::CreateMode;
+use zk_schema::consumers;
+use zk_schema_store::StoreError;
+
+use super::text::{shared, shared_option, wire};
+use super::{Api, RequestContext, api, error_code};
+use crate::clock;
+
+pub(super) const API: Api = api!(OffsetCommit, 0..=9, handle);
+
+/// "Now" in a version 1 request, and "as the broker is configured" for a retention.
+const DEFAULT: i64 = -1;
+
+async fn handle(cx: &RequestContext, request: OffsetCommitRequest) -> OffsetCommitResponse {
+    let offsets = known_offsets(cx, &request, clock::now());
+    let answers: HashMap<TopicPartition, ErrorCode> = if offsets.is_empty() {
+        HashMap::new()
+    } else if cx.version() == 0 {
+        commit_to_zookeeper(cx, &request.group_id, offsets).await
+    } else {
+        let commit = CommitRequest {
+            group_id: shared(&request.group_id),
+            generation_id: request.generation_id_or_member_epoch,
+            member_id: shared(&request.member_id),
+            group_instance_id: shared_option(request.group_instance_id.as_ref()),
+            offsets,
+        };
+        let answers = cx.broker.groups.commit(commit).await.into_iter();
+        answers
+            .map(|(partition, error)| (partition, error.map_or(ErrorCode::None, error_code::of_group)))
+            .collect()
+    };
+    response(&request, &answers)
+}
+
+/// The offsets of partitions that exist.
+fn known_offsets(
+    cx: &RequestContext,
+    request: &OffsetCommitRequest,
+    now: Millis,
+) -> Vec<(TopicPartition, CommittedOffset)> {
+    let image = cx.broker.metadata.image();
+    let expire_timestamp = (request.retention_time_ms != DEFAULT).then(|| now + Millis(request.retention_time_ms));
+    let mut offsets = Vec::new();
+    for topic in &request.topics {
+        let name = shared(&topic.name);
+        for partition in &topic.partitions {
+            if image.partition(&name, partition.partition_index).is_some() {
+                let key = TopicPartition::new(name.clone(), partition.partition_index);
+                offsets.push((key, committed(partition, now, expire_timestamp)));
+            }
+        }
+    }
+    offsets
+}
+
+fn committed(
+    partition: &OffsetCommitRequestPartition,
+    now: Millis,
+    expire_timestamp: Option<Millis>,
+) -> CommittedOffset {
+    CommittedOffset {
+        offset: Offset(partition.committed_offset),
+        leader_epoch: LeaderEpoch(partition.committed_leader_epoch),
+        metadata: partition.committed_metadata.as_ref().map_or_else(|| "".into(), shared),
+        commit_timestamp: if partition.commit_timestamp == DEFAULT {
+            now
+        } else {
+            Millis(partition.commit_timestamp)
+        },
+        expire_timestamp,
+    }
+}
+
+async fn commit_to_zookeeper(
+    cx: &RequestContext,
+    group_id: &str,
+    offsets: Vec<(TopicPartition, CommittedOffset)>,
+) -> HashMap<TopicPartition, ErrorCode> {
+    let max_bytes = usize::try_from(cx.broker.config.load().offset_metadata_max_bytes).unwrap_or(0);
+    let mut answers = HashMap::with_capacity(offsets.len());
+    for (partition, committed) in offsets {
+        let code = if !consumers::is_valid_group(group_id) {
+            ErrorCode::InvalidGroupId
+        } else if committed.metadata.encode_utf16().count() > max_bytes {
+            ErrorCode::OffsetMetadataTooLarge
+        } else {
+            match write_offset(cx, group_id, &partition, committed.offset).await {
+                Ok(()) => ErrorCode::None,
+                Err(cause) => {
+                    warn!(group = group_id, %partition, %cause, "offset not written to ZooKeeper");
+                    ErrorCode::UnknownServerError
+                }
+            }
+        };
+        answers.insert(partition, code);
+    }
+    answers
+}
+
+async fn write_offset(
+    cx: &RequestContext,
+    group_id: &str,
+    partition: &TopicPartition,
+    offset: Offset,
+) -> Result<(), StoreError> {
+    let path = consumers::offset_path(group_id, &partition.topic, partition.partition);
+    let data = consumers::encode_offset(offset);
+    match cx.broker.store.set(&path, data.clone(), None).await {
+        Err(StoreError::NoNode { .. }) => cx
+            .broker
+            .store
+            .create_recursive(&path, data, CreateMode::Persistent)
+            .await
+            .map(drop),
+        done => done.map(drop),
+    }
+}
+
+fn response(request: &OffsetCommitRequest, answers: &HashMap<TopicPartition, ErrorCode>) -> OffsetCommitResponse {
+    let topics = request.topics.iter().map(|topic| {
+        let name = shared(&topic.name);
+        let partitions = topic.partitions.iter().map(|asked| {
+            let index = asked.partition_index;
+            let answer = answers.get(&TopicPartition::new(name.clone(), index));
+            let code = answer.copied().unwrap_or(ErrorCode::UnknownTopicOrPartition);
+            OffsetCommitResponsePartition::default()
+                .with_partition_index(index)
+                .with_error_code(code as i16)
+        });
+        let partitions = partitions.collect();
+        OffsetCommitResponseTopic::default()
+            .with_name(wire(&name).into())
+            .with_partitions(partitions)
+    });
+    OffsetCommitResponse::default().with_topics(topics.collect())
+}
