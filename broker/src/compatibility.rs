@@ -7,7 +7,7 @@ use std::fmt::Write;
 use broker_wire::apis;
 
 use crate::api;
-use crate::config::{DYNAMIC_ONLY_KEYS, KEYS};
+use crate::config::{DYNAMIC_ONLY_KEYS, KEYS, OWN_KEYS};
 
 /// The page, in Markdown.
 pub fn page() -> String {
@@ -68,19 +68,16 @@ fn configurations(page: &mut String) {
     line!(
         page,
         "All {} keys of Kafka 3.9.1 are known: their values are checked, and a bad one ends the start. {acted_on} are acted \
-         upon; the others are accepted and, when set, named in one warning. Dynamic only: {}.\n",
+         upon; the others are accepted and, when set, named in one warning. Dynamic only: {}. Our own: {}.\n",
         KEYS.len(),
-        DYNAMIC_ONLY_KEYS
-            .iter()
-            .map(|key| format!("`{key}`"))
-            .collect::<Vec<_>>()
-            .join(", ")
+        names(DYNAMIC_ONLY_KEYS.iter().copied()),
+        names(OWN_KEYS.iter().map(|key| key.name))
     );
     line!(
         page,
         "| key | type | default | may change | acted upon | meaning |\n|---|---|---|---|---|---|"
     );
-    for key in KEYS {
+    for key in KEYS.iter().chain(OWN_KEYS) {
         let default = match key.default {
             None => "null".to_owned(),
             Some("") => "\"\"".to_owned(),
@@ -95,6 +92,10 @@ fn configurations(page: &mut String) {
             key.doc
         );
     }
+}
+
+fn names<'a>(keys: impl Iterator<Item = &'a str>) -> String {
+    keys.map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn znodes(page: &mut String) {

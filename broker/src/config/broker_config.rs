@@ -112,6 +112,7 @@ broker_config! {
     controlled_shutdown_enable: bool = "controlled.shutdown.enable",
     controlled_shutdown_max_retries: i32 = "controlled.shutdown.max.retries",
     controlled_shutdown_retry_backoff_ms: i64 = "controlled.shutdown.retry.backoff.ms",
+    controller_eligible: bool = "controller.eligible",
     controller_socket_timeout_ms: i32 = "controller.socket.timeout.ms",
     create_topic_policy_class_name: Option<String> = "create.topic.policy.class.name",
     default_replication_factor: i32 = "default.replication.factor",
@@ -403,7 +404,7 @@ impl BrokerConfig {
 
     /// The value of `key`: set, or the default. `None`: no such key.
     pub fn value(&self, key: &str) -> Option<Value> {
-        let key = keys::lookup(key)?;
+        let key = keys::lookup_any(key)?;
         match self.originals.get(key.name) {
             Some(text) => key.parse(text).ok(),
             None => Some(key.default_value()),
@@ -417,7 +418,7 @@ struct Values(HashMap<&'static str, Value>);
 impl Values {
     fn parse(originals: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let mut values = HashMap::with_capacity(keys::KEYS.len());
-        for key in keys::KEYS {
+        for key in keys::KEYS.iter().chain(keys::OWN_KEYS) {
             let value = match originals.get(key.name) {
                 Some(text) => key.parse(text)?,
                 None => key.default_value(),

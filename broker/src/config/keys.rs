@@ -125,6 +125,17 @@ impl Key {
     }
 }
 
+/// Keys that Kafka does not have. They are no part of `DescribeConfigs`, which lists what Kafka lists.
+#[rustfmt::skip]
+pub static OWN_KEYS: &[Key] = &[
+    key("controller.eligible", Boolean, Some("true"), Any, Medium, ReadOnly, PUBLIC, ACTED_ON, "Whether this broker may become the controller while no dedicated coordinator is there."),
+];
+
+/// The key called `name`, Kafka's or our own.
+pub(super) fn lookup_any(name: &str) -> Option<&'static Key> {
+    lookup(name).or_else(|| OWN_KEYS.iter().find(|key| key.name == name))
+}
+
 /// The key called `name`.
 pub fn lookup(name: &str) -> Option<&'static Key> {
     KEYS.binary_search_by(|key| key.name.cmp(name)).ok().map(|at| &KEYS[at])
@@ -319,7 +330,7 @@ pub static KEYS: &[Key] = &[
     key("producer.id.expiration.check.interval.ms", Int, Some("600000"), AtLeast(1), Low, ReadOnly, INTERNAL, ACTED_ON, "How often is looked for idempotent producers that have expired."),
     key("producer.id.expiration.ms", Int, Some("86400000"), AtLeast(1), Low, ClusterWide, PUBLIC, ACTED_ON, "How long an idempotent producer's state is kept after its last write."),
     key("producer.purgatory.purge.interval.requests", Int, Some("1000"), Any, Medium, ReadOnly, PUBLIC, NOT_YET, "When waiting produces are swept; here they are removed at once."),
-    key("queued.max.request.bytes", Long, Some("-1"), Any, Medium, ReadOnly, PUBLIC, ACTED_ON, "How many bytes of requests may be in memory; -1 is no limit of its own."),
+    key("queued.max.request.bytes", Long, Some("-1"), Any, Medium, ReadOnly, PUBLIC, NOT_YET, "How many bytes of requests may be in memory; -1 is no limit of its own."),
     key("queued.max.requests", Int, Some("500"), AtLeast(1), High, ReadOnly, PUBLIC, NOT_YET, "How many requests may wait; here each connection has at most one being handled."),
     key("quota.window.num", Int, Some("11"), AtLeast(1), Low, ReadOnly, PUBLIC, NOT_YET, "Windows kept for client quotas."),
     key("quota.window.size.seconds", Int, Some("1"), AtLeast(1), Low, ReadOnly, PUBLIC, NOT_YET, "Length of one window of client quotas."),

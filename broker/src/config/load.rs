@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::broker_config::BrokerConfig;
 use super::error::ConfigError;
-use super::keys::{KEYS, lookup};
+use super::keys::{KEYS, OWN_KEYS, lookup, lookup_any};
 use super::layers::{Merged, Sources, merge};
 
 /// A checked configuration, and what is odd about it.
@@ -82,7 +82,7 @@ fn notices(merged: &Merged) -> Vec<Notice> {
     let mut notices: Vec<Notice> = merged
         .pairs
         .keys()
-        .filter(|name| lookup(name).is_none() && !name.starts_with("listener.name."))
+        .filter(|name| lookup_any(name).is_none() && !name.starts_with("listener.name."))
         .map(|name| Notice::Unknown {
             name: name.clone(),
             nearest: nearest(name),
@@ -108,6 +108,7 @@ fn notices(merged: &Merged) -> Vec<Notice> {
 fn nearest(name: &str) -> Option<&'static str> {
     let slips = 1 + name.len() / 8;
     KEYS.iter()
+        .chain(OWN_KEYS)
         .map(|key| (edits(name, key.name), key.name))
         .min()
         .filter(|(distance, _)| *distance <= slips)

@@ -17,7 +17,7 @@ mod value;
 pub use broker_config::BrokerConfig;
 pub use error::ConfigError;
 pub use handle::{ConfigHandle, DYNAMIC_ONLY_KEYS, DescribedValue, ValueSource, is_dynamic, synonyms};
-pub use keys::{Importance, KEYS, Key, UpdateMode, lookup};
+pub use keys::{Importance, KEYS, Key, OWN_KEYS, UpdateMode, lookup};
 pub use layers::{Sources, read_properties};
 pub use listener::{Endpoint, ProtocolMap, SecurityProtocol};
 pub use load::{Loaded, Notice, load};

@@ -62,6 +62,9 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// A background task that must not end has ended.
+    #[error("a background task has ended: {0}")]
+    Background(String),
     /// The last log directory has failed.
     #[error("Shutdown broker because all log dirs in {} have failed", .0.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", "))]
     AllDirectoriesFailed(Vec<PathBuf>),

@@ -8,6 +8,7 @@
 
 mod directories;
 mod error;
+mod failed_directories;
 mod hand_over;
 mod last_session;
 mod parts;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use broker_log::{Logs, OpenError};
 use model::BrokerId;
-use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::error::StartError;
@@ -31,10 +30,8 @@ pub(super) struct Parts {
     pub(super) listeners: JoinSet<()>,
     /// Whether `started` was reached.
     pub(super) serving: bool,
-    failures: (
-        mpsc::UnboundedSender<Vec<PathBuf>>,
-        mpsc::UnboundedReceiver<Vec<PathBuf>>,
-    ),
+    /// Ends when the last log directory has failed.
+    pub(super) failed: Option<JoinHandle<Vec<PathBuf>>>,
 }
 
 impl Parts {
@@ -49,7 +46,7 @@ impl Parts {
             background: JoinSet::new(),
             listeners: JoinSet::new(),
             serving: false,
-            failures: mpsc::unbounded_channel(),
+            failed: None,
         }
     }
 
@@ -58,15 +55,13 @@ impl Parts {
         self.id.map_or_else(String::new, |id| format!("[KafkaServer id={id}] "))
     }
 
-    /// Where the logs tell that no directory is left.
-    pub(super) fn when_no_directory_is_left(&self) -> mpsc::UnboundedSender<Vec<PathBuf>> {
-        self.failures.0.clone()
-    }
-
     /// Waits for what a running broker cannot survive.
     pub(super) async fn fatal(&mut self) -> StartError {
-        match self.failures.1.recv().await {
-            Some(dirs) => StartError::AllDirectoriesFailed(dirs),
+        match self.failed.as_mut() {
+            Some(failed) => match failed.await {
+                Ok(dirs) => StartError::AllDirectoriesFailed(dirs),
+                Err(panicked) => StartError::Background(panicked.to_string()),
+            },
             None => std::future::pending().await,
         }
     }

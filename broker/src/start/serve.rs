@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use broker_log::{Disk, LogConfig, Logs, LogsConfig};
 use model::Millis;
+use tokio::sync::mpsc;
 use tracing::info;
 
 use super::directories::Directories;
 use super::error::StartError;
-use super::last_session;
 use super::parts::{Parts, resolve_overrides};
 use super::zookeeper::{self, ZooKeeper, millis};
+use super::{failed_directories, last_session};
 use crate::config::BrokerConfig;
 use crate::logging::KAFKA_SERVER;
 use crate::net::{ConnectionLimits, Listener, SocketSettings};
@@ -66,6 +67,7 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
         partitions,
     );
     parts.broker = Some(Arc::clone(&broker));
+    watch_directories(parts, &broker);
 
     let mut listeners = Vec::new();
     let mut ports = BTreeMap::new();
@@ -128,6 +130,18 @@ async fn register(parts: &mut Parts, broker: &Arc<Broker>, identity: Identity) -
     Ok(())
 }
 
+fn watch_directories(parts: &mut Parts, broker: &Arc<Broker>) {
+    let (tell, failures) = mpsc::unbounded_channel();
+    let logs = broker.partitions.logs();
+    // After `Partitions`, which has taken the partitions offline by the time the controller hears of it. Telling fails
+    // only while the broker stops.
+    logs.on_failure(move |_| {
+        let _ = tell.send(());
+    });
+    let watch = failed_directories::watch(failures, Arc::downgrade(logs), broker.store.clone(), broker.id);
+    parts.failed = Some(tokio::spawn(watch));
+}
+
 /// `log.dirs` as absolute paths, so that nothing depends on where the process goes on.
 fn absolute(config: &BrokerConfig) -> Result<Vec<PathBuf>, StartError> {
     let absolute = |dir: &PathBuf| {
@@ -184,15 +198,6 @@ async fn open_logs(
         },
     };
     parts.logs = Some(Arc::clone(&logs));
-    let (weak, failed) = (Arc::downgrade(&logs), parts.when_no_directory_is_left());
-    logs.on_failure(move |_| {
-        if let Some(logs) = weak.upgrade()
-            && logs.live_dirs().is_empty()
-        {
-            // Fails only when nobody waits for it any more: while the broker stops.
-            let _ = failed.send(logs.dirs().into_iter().map(|dir| dir.dir).collect());
-        }
-    });
     Ok(logs)
 }
 

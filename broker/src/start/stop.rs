@@ -39,6 +39,9 @@ pub(super) async fn stop(parts: &mut Parts) {
         }
     }
     parts.background.shutdown().await;
+    if let Some(failed) = parts.failed.take() {
+        failed.abort();
+    }
     let epoch = parts.broker.as_ref().map_or(BrokerEpoch::NONE, |broker| broker.epoch());
     if let Some(logs) = parts.logs.take() {
         let closing = Arc::clone(&logs);
