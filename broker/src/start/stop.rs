@@ -14,6 +14,8 @@ use super::parts::Parts;
 use crate::blocking;
 use crate::logging::KAFKA_SERVER;
 
+/// How long resigning may take: a few writes to ZooKeeper.
+const RESIGN_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long closing the session may take; the server expires it anyway.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -50,8 +52,10 @@ pub(super) async fn stop(parts: &mut Parts) {
             warn!(dir = %dir.display(), %reason, "log directory has no clean mark; it is recovered at the next start");
         }
     }
-    if let Some(controller) = parts.broker.as_ref().and_then(|broker| broker.controller()) {
-        controller.stop().await;
+    if let Some(controller) = parts.broker.as_ref().and_then(|broker| broker.controller())
+        && tokio::time::timeout(RESIGN_TIME_MAX, controller.stop()).await.is_err()
+    {
+        warn!("the controller does not resign in time; its znode goes with the session");
     }
     if let Some(zookeeper) = parts.zookeeper.take()
         && tokio::time::timeout(CLOSE_TIME_MAX, zookeeper.close()).await.is_err()
