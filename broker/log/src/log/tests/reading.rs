@@ -1,0 +1,134 @@
+use super::*;
+
+fn slice(bench: &Bench, from: i64, max: usize, limit: i64, min_one: bool) -> FileSlice {
+    bench.read(Offset(from), max, Offset(limit), min_one).unwrap()
+}
+
+#[test]
+fn a_read_begins_with_the_batch_of_the_offset_and_ends_at_the_limit() {
+    let bench = Bench::new(&[("index.interval.bytes", "0")]);
+    for i in 0..5 {
+        bench.put(batch(i, &["a", "b"]));
+    }
+    let size = bench.size_bytes() as usize / 5;
+    let check = |from: i64, max: usize, limit: i64, min_one: bool, first: i64, len: usize| {
+        let read = slice(&bench, from, max, limit, min_one);
+        assert_eq!(
+            (read.first_offset, read.len),
+            (Offset(first), len),
+            "{from} {max} {limit}"
+        );
+    };
+    check(0, 1 << 20, 10, false, 0, 5 * size);
+    check(1, 1 << 20, 10, false, 0, 5 * size);
+    check(2, 1 << 20, 10, false, 2, 4 * size);
+    check(9, 1 << 20, 10, false, 8, size);
+    check(0, 1 << 20, 4, false, 0, 2 * size);
+    check(0, 1 << 20, 10, true, 0, 5 * size);
+    check(0, 1, 10, true, 0, size);
+    check(0, 1, 10, false, 0, 1);
+    check(0, size + 1, 10, false, 0, size + 1);
+    check(4, 1 << 20, 4, true, 4, 0);
+    check(10, 1 << 20, 10, true, 10, 0);
+    // A limit inside a batch does not show it.
+    check(0, 1 << 20, 5, false, 0, 2 * size);
+    let first = slice(&bench, 0, 1, 10, false);
+    assert_eq!(first.first_batch_bytes, size);
+    for outside in [-1, 11] {
+        assert!(matches!(
+            bench.read(Offset(outside), 1, Offset(10), true),
+            Err(ReadError::OffsetOutOfRange { .. })
+        ));
+    }
+}
+
+#[test]
+fn a_read_goes_on_in_the_next_segment() {
+    let bench = Bench::new(&[("segment.bytes", "150")]);
+    for i in 0..6 {
+        bench.put(batch(i, &["0123456789"]));
+    }
+    assert!(bench.segment_count() > 2);
+    for limit in 0..=6 {
+        for from in 0..=limit {
+            let offsets: Vec<i64> = records(&bench, Offset(from), Offset(limit))
+                .iter()
+                .map(|r| r.0)
+                .collect();
+            assert_eq!(offsets, (from..limit).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn old_index_entries_are_found_as_well_as_new_ones() {
+    // More entries than are kept in memory.
+    let bench = Bench::new(&[("index.interval.bytes", "0")]);
+    for i in 0..2500 {
+        bench.put(batch(i, &["a"]));
+    }
+    for offset in [0, 1, 2, 100, 511, 512, 513, 1000, 1987, 1988, 2498, 2499] {
+        assert_eq!(slice(&bench, offset, 10, 2500, true).first_offset, Offset(offset));
+        assert_eq!(
+            bench.offset_for_timestamp(Millis(offset)).unwrap().unwrap().offset,
+            Offset(offset)
+        );
+    }
+}
+
+#[test]
+fn readers_see_only_whole_batches_while_a_writer_appends() {
+    let bench = Bench::new(&[("segment.bytes", "2000"), ("index.interval.bytes", "100")]);
+    let log = bench.log.clone().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for i in 0..2000 {
+                bench.put(batch(i, &["a", "b"]));
+            }
+        });
+        scope.spawn(|| {
+            let mut next = Offset(0);
+            while next < Offset(4000) {
+                let limit = log.high_watermark();
+                for (offset, _) in records(&log, next, limit) {
+                    assert_eq!(Offset(offset), next);
+                    assert!(next < limit, "{next} was not to be seen below {limit}");
+                    next = next.next();
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn records_are_found_by_timestamp() {
+    let mut bench = Bench::new(&[("segment.bytes", "250"), ("index.interval.bytes", "0")]);
+    for timestamp in [100, 200, 150, 300, 250, 400] {
+        bench.put(batch(timestamp, &["0123456789", "x"]));
+    }
+    for _ in 0..2 {
+        let check = |timestamp: i64, found: Option<(i64, i64)>| {
+            let answer = bench.offset_for_timestamp(Millis(timestamp)).unwrap();
+            assert_eq!(answer.map(|a| (a.timestamp.0, a.offset.0)), found, "{timestamp}");
+        };
+        check(0, Some((100, 0)));
+        check(100, Some((100, 0)));
+        check(101, Some((200, 2)));
+        check(200, Some((200, 2)));
+        check(201, Some((300, 6)));
+        check(301, Some((400, 10)));
+        check(401, None);
+        let latest = bench.max_timestamp_offset().unwrap().unwrap();
+        assert_eq!((latest.timestamp, latest.offset), (Millis(400), Offset(10)));
+        bench.reopen();
+    }
+    bench.delete_records_before(Offset(3)).unwrap();
+    let found = bench.offset_for_timestamp(Millis(0)).unwrap().unwrap();
+    assert_eq!((found.timestamp, found.offset), (Millis(200), Offset(3)));
+    bench.truncate_to(Offset(10)).unwrap();
+    assert_eq!(bench.max_timestamp_offset().unwrap().unwrap().offset, Offset(6));
+    assert_eq!(bench.offset_for_timestamp(Millis(301)).unwrap(), None);
+    let empty = Bench::new(&[]);
+    assert_eq!(empty.max_timestamp_offset().unwrap(), None);
+    assert_eq!(empty.offset_for_timestamp(Millis(0)).unwrap(), None);
+}
