@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::BrokerId;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tracing::warn;
 use zk_schema::brokers::SEQID_PATH;
 use zk_schema::config::{self as znode_config, Entity};
@@ -24,7 +24,34 @@ use crate::config::BrokerConfig;
 /// The session and the thread that keeps it alive.
 pub(super) struct ZooKeeper {
     pub(super) store: Store,
-    runtime: Option<Runtime>,
+    _thread: Thread,
+}
+
+/// A runtime that may be dropped where others wait for it, which one of tokio's may not.
+struct Thread(Option<Runtime>);
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Thread {
+    fn start() -> Result<(Self, Handle), StartError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("zookeeper")
+            .enable_all()
+            .build()
+            .map_err(|source| StartError::System {
+                doing: "start a thread",
+                source,
+            })?;
+        let handle = runtime.handle().clone();
+        Ok((Self(Some(runtime)), handle))
+    }
 }
 
 impl ZooKeeper {
@@ -36,42 +63,16 @@ impl ZooKeeper {
             connection_timeout: millis(config.zookeeper_connection_timeout_ms),
             max_in_flight: usize::try_from(config.zookeeper_max_in_flight_requests).unwrap_or(1),
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("zookeeper")
-            .enable_all()
-            .build()
-            .map_err(|source| StartError::System {
-                doing: "start a thread",
-                source,
-            })?;
-        match runtime.spawn(Store::connect(store_config)).await {
-            Ok(Ok(store)) => Ok(Self {
-                store,
-                runtime: Some(runtime),
-            }),
-            failed => {
-                runtime.shutdown_background();
-                match failed {
-                    Ok(Err(source)) => Err(StartError::Connect { connect, source }),
-                    Err(panicked) => Err(StoreError::Other(panicked.to_string()).into()),
-                    Ok(Ok(_)) => unreachable!("a connection was returned above"),
-                }
-            }
+        let (thread, handle) = Thread::start()?;
+        match handle.spawn(Store::connect(store_config)).await {
+            Ok(Ok(store)) => Ok(Self { store, _thread: thread }),
+            Ok(Err(source)) => Err(StartError::Connect { connect, source }),
+            Err(panicked) => Err(StoreError::Other(panicked.to_string()).into()),
         }
     }
 
     pub(super) async fn close(&self) {
         self.store.close().await;
-    }
-}
-
-impl Drop for ZooKeeper {
-    /// A runtime must not be dropped where others wait for it.
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 
