@@ -20,15 +20,29 @@ fn command(kafka: bool) -> Vec<String> {
     match std::env::var("OTTLA_BROKER_COMMAND") {
         Ok(words) => words.split_whitespace().map(str::to_owned).collect(),
         Err(_) => {
-            let program = repository().join("target/debug/broker");
-            assert!(
-                program.exists(),
-                "{} is not there: run `cargo build -p broker` first",
-                program.display()
-            );
+            let program = program("broker");
             vec![program.display().to_string()]
         }
     }
+}
+
+/// One of our programs, as cargo has built it beside this test.
+///
+/// # Panics
+/// Panics when it has not been built: cargo does not do that for another package's tests.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("this program has a path");
+    let built = test
+        .ancestors()
+        .nth(2)
+        .expect("cargo puts tests into a folder of the profile's folder")
+        .join(name);
+    assert!(
+        built.exists(),
+        "{} is not there: run `make integration`, which builds it first",
+        built.display()
+    );
+    built
 }
 
 /// Whether the suite runs against another broker than ours (`OTTLA_BROKER_COMMAND`): for the few places where ours
@@ -218,7 +232,8 @@ impl Broker {
             * 1024
     }
 
-    /// Waits for the line that says that it serves; panics with the end of its log if it ends or takes too long.
+    /// Waits for the line that says that it serves, and until clients are shown at least one broker: the controller tells it
+    /// of itself a moment after that line. Panics with the end of its log if it ends or takes too long.
     pub fn wait_until_started(&mut self) {
         let seconds = if self.setup.kafka { 60 } else { 20 };
         let deadline = Instant::now() + Duration::from_secs(seconds);
@@ -238,6 +253,12 @@ impl Broker {
             );
             std::thread::sleep(Duration::from_millis(10));
         }
+        eventually(20, "the broker shows itself to clients", || {
+            match Connection::open(self.port()).and_then(|mut c| c.metadata()) {
+                Ok(brokers) if brokers > 0 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
     }
 
     /// SIGTERM, and its orderly end.

@@ -15,7 +15,7 @@ mod tools;
 mod wire;
 mod zookeeper;
 
-pub use broker::{Broker, BrokerSetup, is_reference};
+pub use broker::{Broker, BrokerSetup, is_reference, program};
 pub use ports::free_port;
 pub use process::{Outcome, Process, run, run_with_input};
 pub use scene::Scene;

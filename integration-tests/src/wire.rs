@@ -104,18 +104,18 @@ impl Connection {
         }
     }
 
-    /// Asks for the metadata of all topics (version 1) and returns how many bytes the answer has.
+    /// Asks for the metadata of all topics (version 1) and returns how many brokers it shows.
     ///
     /// # Errors
     /// As for [`Connection::receive`].
-    pub fn metadata(&mut self) -> Result<usize> {
+    pub fn metadata(&mut self) -> Result<i32> {
         let correlation = self.send(METADATA, 1, &(-1i32).to_be_bytes())?;
-        let (answered, body) = self.receive()?;
-        if answered == correlation {
-            Ok(body.len())
-        } else {
-            Err(malformed("another correlation id"))
+        let (answered, mut body) = self.receive()?;
+        if answered != correlation || body.remaining() < 4 {
+            return Err(malformed("not an answer to what was asked"));
         }
+        Ok(body.get_i32())
+    }
     }
 
     /// Creates a topic (version 2) with these configs and waits for the controller; gives the error code.

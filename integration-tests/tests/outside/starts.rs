@@ -1,6 +1,6 @@
 //! How it starts, and why it refuses to: with status 1 and a sentence that names what is wrong.
 
-use integration_tests::{Connection, Scene, eventually, is_reference, kcat, kcat_with_input, repository, run};
+use integration_tests::{Connection, Scene, eventually, is_reference, kcat, kcat_with_input, program, run};
 
 /// A start that must fail, with these words in the log.
 fn refused(setup: integration_tests::BrokerSetup, words: &[&str]) {
@@ -96,12 +96,12 @@ fn our_programs_tell_their_version_and_take_their_settings_from_the_environment(
         // Neither is Kafka's own: it has a start script, and the environment is read by images.
         return;
     }
-    for program in ["broker", "coordinator"] {
-        let path = repository().join("target/debug").join(program).display().to_string();
+    for name in ["broker", "coordinator"] {
+        let path = program(name).display().to_string();
         let out = run(&[path.clone(), "--version".to_owned()], 10).succeeds();
-        assert!(out.contains("0.1.0"), "{program}: {out}");
+        assert!(out.contains("0.1.0"), "{name}: {out}");
         let out = run(&[path, "--help".to_owned()], 10).succeeds();
-        assert!(out.contains("--override"), "{program}: {out}");
+        assert!(out.contains("--override"), "{name}: {out}");
     }
     let scene = Scene::new("environment");
     let environment = [
