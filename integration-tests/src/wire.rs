@@ -116,7 +116,6 @@ impl Connection {
         }
         Ok(body.get_i32())
     }
-    }
 
     /// Creates a topic (version 2) with these configs and waits for the controller; gives the error code.
     ///
