@@ -10,13 +10,20 @@ mod context;
 pub mod error_code;
 
 mod allocate_producer_ids;
+mod alter_configs;
 mod alter_partition;
 mod alter_partition_reassignments;
 mod api_versions;
+mod config_entries;
+mod config_resource;
 mod controlled_shutdown;
+mod create_partitions;
+mod create_topics;
 mod delete_groups;
 mod delete_records;
+mod delete_topics;
 mod describe_cluster;
+mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
@@ -24,6 +31,7 @@ mod elect_leaders;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leader_and_isr;
@@ -40,6 +48,7 @@ mod produce;
 mod stop_replica;
 mod sync_group;
 mod text;
+mod topic_wait;
 mod update_metadata;
 
 use std::sync::Arc;
@@ -122,16 +131,22 @@ pub static APIS: &[Api] = &[
     describe_groups::API,
     list_groups::API,
     api_versions::API,
+    create_topics::API,
+    delete_topics::API,
     delete_records::API,
     init_producer_id::API,
     offset_for_leader_epoch::API,
+    describe_configs::API,
+    alter_configs::API,
     describe_log_dirs::API,
+    create_partitions::API,
+    delete_groups::API,
     elect_leaders::API,
+    incremental_alter_configs::API,
     alter_partition_reassignments::API,
     list_partition_reassignments::API,
-    alter_partition::API,
-    delete_groups::API,
     offset_delete::API,
+    alter_partition::API,
     describe_cluster::API,
     describe_producers::API,
     allocate_producer_ids::API,

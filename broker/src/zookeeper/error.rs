@@ -15,6 +15,9 @@ pub enum AdminError {
         /// And told.
         message: String,
     },
+    /// It was written; that the cluster acts on it was not seen in time.
+    #[error("timed out waiting for the cluster")]
+    TimedOut,
     /// ZooKeeper refused, or has not answered.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -36,6 +39,7 @@ impl AdminError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Refused { code, .. } => *code,
+            Self::TimedOut => ErrorCode::RequestTimedOut,
             Self::Store(_) | Self::Znode(_) => ErrorCode::UnknownServerError,
         }
     }
@@ -44,7 +48,7 @@ impl AdminError {
     pub fn message(&self) -> Option<String> {
         match self {
             Self::Refused { message, .. } => Some(message.clone()),
-            Self::Store(_) | Self::Znode(_) => None,
+            Self::TimedOut | Self::Store(_) | Self::Znode(_) => None,
         }
     }
 }
@@ -61,6 +65,13 @@ impl From<FencedError> for AdminError {
             FencedError::ControllerMoved { .. } => Self::refused(ErrorCode::StaleControllerEpoch, error.to_string()),
             FencedError::Op(error) => Self::Store(error),
         }
+    }
+}
+
+impl From<crate::config::ConfigError> for AdminError {
+    /// Kafka answers INVALID_REQUEST for a broker's configuration and INVALID_CONFIG for a topic's (KAFKA-13609).
+    fn from(error: crate::config::ConfigError) -> Self {
+        Self::refused(ErrorCode::InvalidRequest, error.to_string())
     }
 }
 
