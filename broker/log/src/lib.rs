@@ -16,6 +16,8 @@ pub mod producer;
 pub mod checkpoint;
 pub mod clean_shutdown;
 pub mod config;
+#[cfg(test)]
+mod damage;
 pub mod dir_lock;
 pub mod dirs;
 pub mod disk;

@@ -203,6 +203,8 @@ impl Loading<'_> {
         if !self.load.clean {
             let first = floor(&self.segments, checkpoint).unwrap_or(0);
             self.recover_from(first)?;
+        } else if self.segments.last().is_some_and(|last| last.is_torn()) {
+            self.recover_from(self.segments.len() - 1)?;
         }
         let end = match self.segments.last() {
             Some(last) => last.end().next_offset,

@@ -87,9 +87,10 @@ fn search(segment: &Segment, timestamp: Millis, start: Offset) -> Result<Option<
         .offset
         .max(start);
     let size = segment.end().size;
-    let position = u64::from(segment.offset_index.lookup(from)?.position);
-    let position = if position < size { position } else { 0 };
-    for batch in Scan::walk(segment.file(), position, size) {
+    let Some(first) = segment.locate(from, size)? else {
+        return Ok(None);
+    };
+    for batch in Scan::walk(segment.file(), first.position, size) {
         let batch = batch.map_err(|error| segment.scan_failure(error))?;
         if batch.max_timestamp >= timestamp
             && batch.last_offset >= start

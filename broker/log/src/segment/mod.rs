@@ -55,6 +55,8 @@ pub(crate) struct Segment {
     file: Arc<File>,
     end: AtomicU64,
     dirty: AtomicBool,
+    /// Whether something that is no batch was found when it was opened.
+    torn: bool,
     pub(crate) offset_index: OffsetIndex,
     pub(crate) time_index: TimeIndex,
     pub(crate) transaction_index: TransactionIndex,
@@ -127,7 +129,7 @@ impl Segment {
         config: &LogConfig,
         now: Millis,
     ) -> Result<Self, DiskError> {
-        let segment = Self::build(disk, dir, base_offset, config, now, has_transaction_index)?;
+        let mut segment = Self::build(disk, dir, base_offset, config, now, has_transaction_index)?;
         let path = segment.path();
         let size = segment.file.metadata().doing("stat", &path)?.len();
         if size > SIZE_MAX {
@@ -140,7 +142,8 @@ impl Segment {
         let next_offset = next_base.unwrap_or(base_offset);
         segment.publish(End { next_offset, size });
         if next_base.is_none() {
-            let next_offset = segment.find_next_offset()?;
+            let (next_offset, whole) = segment.find_next_offset()?;
+            segment.torn = !whole;
             segment.publish(End { next_offset, size });
         }
         Ok(segment)
@@ -162,6 +165,7 @@ impl Segment {
             file: Arc::new(file),
             end: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
+            torn: false,
             offset_index: OffsetIndex::new(disk.clone(), dir.clone(), base_offset, ""),
             time_index: TimeIndex::new(disk.clone(), dir.clone(), base_offset, ""),
             transaction_index: TransactionIndex::open(
@@ -219,16 +223,37 @@ impl Segment {
         });
     }
 
-    /// Reading a position from an index that lies about the file would not end well: a wrong one starts over.
+    /// A scan that begins at the last index entry at or below `offset`, or at the start if the file does not agree with
+    /// the entry: reading from a position that is no batch's would not end well.
+    fn scan_towards(&self, offset: Offset, size: u64) -> Result<std::iter::Peekable<Scan<'_>>, DiskError> {
+        let entry = self.offset_index.lookup(offset)?;
+        if entry.position > 0 && u64::from(entry.position) < size {
+            let mut scan = Scan::lookup(&self.file, entry.position.into(), size).peekable();
+            let agrees = scan.peek().is_some_and(|batch| {
+                batch.as_ref().is_ok_and(|batch| {
+                    // Kafka before 0.10.1 wrote entries about first offsets.
+                    let first = batch.header.map_or(entry.offset, |header| header.base_offset());
+                    first <= entry.offset && entry.offset <= batch.last_offset
+                })
+            });
+            if agrees {
+                return Ok(scan);
+            }
+        }
+        Ok(Scan::lookup(&self.file, 0, size).peekable())
+    }
+
     fn start_of_lookup(&self, offset: Offset, size: u64) -> Result<u64, DiskError> {
-        let position = u64::from(self.offset_index.lookup(offset)?.position);
-        Ok(if position < size { position } else { 0 })
+        let mut scan = self.scan_towards(offset, size)?;
+        Ok(match scan.peek() {
+            Some(Ok(batch)) => batch.position,
+            _ => 0,
+        })
     }
 
     /// The first batch whose last offset is at or past `offset`, below `size` bytes.
     pub(crate) fn locate(&self, offset: Offset, size: u64) -> Result<Option<Scanned>, ScanFailure> {
-        let start = self.start_of_lookup(offset, size)?;
-        for batch in Scan::lookup(&self.file, start, size) {
+        for batch in self.scan_towards(offset, size)? {
             let batch = batch.map_err(|error| self.scan_failure(error))?;
             if batch.last_offset >= offset {
                 return Ok(Some(batch));
@@ -270,11 +295,19 @@ impl Segment {
         }
     }
 
-    fn find_next_offset(&self) -> Result<Offset, DiskError> {
+    /// Whether what follows its last batch, when it was opened, is no batch: what is appended behind it could not be
+    /// found again.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// One past the last offset, and whether the batches reach to the end of the file.
+    fn find_next_offset(&self) -> Result<(Offset, bool), DiskError> {
         let size = self.end().size;
         let mut next = self.base_offset;
+        let mut whole = true;
         if size == 0 {
-            return Ok(next);
+            return Ok((next, whole));
         }
         let start = match self.offset_index.last()? {
             Some(entry) if u64::from(entry.position) < size => entry.position,
@@ -283,12 +316,12 @@ impl Segment {
         for batch in Scan::walk(&self.file, start.into(), size) {
             match batch {
                 Ok(batch) => next = batch.last_offset.next(),
-                // Whether that is a torn tail is for recovery to say; after a clean stop there is none.
                 Err(ScanError::Io(source)) => return Err(source).doing("read", &self.path()),
-                Err(_) => break,
+                // After a clean stop there is no torn tail; but files get damaged.
+                Err(_) => whole = false,
             }
         }
-        Ok(next.max(self.base_offset))
+        Ok((next.max(self.base_offset), whole))
     }
 
     /// Whether a new segment must be begun before this append. Source: Kafka `LogSegment.shouldRoll`.
@@ -459,7 +492,7 @@ impl Segment {
         let next_offset = if cut == 0 {
             self.base_offset
         } else {
-            self.find_next_offset()?.max(offset)
+            self.find_next_offset()?.0.max(offset)
         };
         self.publish(End { next_offset, size: cut });
         let mut tail = self.tail.lock();
