@@ -44,10 +44,10 @@ pub(super) async fn stop(parts: &mut Parts) {
     if let Some(failed) = parts.failed.take() {
         failed.abort();
     }
-    let epoch = parts.broker.as_ref().map_or(BrokerEpoch::NONE, |broker| broker.epoch());
     if let Some(logs) = parts.logs.take() {
         let closing = Arc::clone(&logs);
-        let report = blocking::run(move || closing.shutdown(epoch)).await;
+        // Kafka writes an epoch into the clean mark only under KRaft.
+        let report = blocking::run(move || closing.shutdown(BrokerEpoch::NONE)).await;
         for (dir, reason) in report.unclean {
             warn!(dir = %dir.display(), %reason, "log directory has no clean mark; it is recovered at the next start");
         }
