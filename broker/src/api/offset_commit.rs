@@ -9,13 +9,11 @@ use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponseParti
 use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use model::{LeaderEpoch, Millis, Offset, TopicPartition};
 use tracing::warn;
-use zk_schema::CreateMode;
-use zk_schema::consumers;
-use zk_schema_store::StoreError;
 
 use super::text::{shared, shared_option, wire};
 use super::{Api, RequestContext, api, error_code};
 use crate::clock;
+use crate::zookeeper::consumer_offsets;
 
 pub(super) const API: Api = api!(OffsetCommit, 0..=9, handle);
 
@@ -91,41 +89,24 @@ async fn commit_to_zookeeper(
     let max_bytes = usize::try_from(cx.broker.config.load().offset_metadata_max_bytes).unwrap_or(0);
     let mut answers = HashMap::with_capacity(offsets.len());
     for (partition, committed) in offsets {
-        let code = if !consumers::is_valid_group(group_id) {
-            ErrorCode::InvalidGroupId
-        } else if committed.metadata.encode_utf16().count() > max_bytes {
+        let code = if committed.metadata.encode_utf16().count() > max_bytes {
             ErrorCode::OffsetMetadataTooLarge
         } else {
-            match write_offset(cx, group_id, &partition, committed.offset).await {
+            let TopicPartition {
+                topic,
+                partition: index,
+            } = &partition;
+            match consumer_offsets::commit(&cx.broker.store, group_id, topic, *index, committed.offset).await {
                 Ok(()) => ErrorCode::None,
                 Err(cause) => {
                     warn!(group = group_id, %partition, %cause, "offset not written to ZooKeeper");
-                    ErrorCode::UnknownServerError
+                    cause.code()
                 }
             }
         };
         answers.insert(partition, code);
     }
     answers
-}
-
-async fn write_offset(
-    cx: &RequestContext,
-    group_id: &str,
-    partition: &TopicPartition,
-    offset: Offset,
-) -> Result<(), StoreError> {
-    let path = consumers::offset_path(group_id, &partition.topic, partition.partition);
-    let data = consumers::encode_offset(offset);
-    match cx.broker.store.set(&path, data.clone(), None).await {
-        Err(StoreError::NoNode { .. }) => cx
-            .broker
-            .store
-            .create_recursive(&path, data, CreateMode::Persistent)
-            .await
-            .map(drop),
-        done => done.map(drop),
-    }
 }
 
 fn response(request: &OffsetCommitRequest, answers: &HashMap<TopicPartition, ErrorCode>) -> OffsetCommitResponse {

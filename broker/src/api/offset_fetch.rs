@@ -11,10 +11,10 @@ use kafka_protocol::messages::offset_fetch_response::{
 use kafka_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse, TopicName};
 use model::{LeaderEpoch, Offset, TopicPartition};
 use tracing::warn;
-use zk_schema::consumers;
 
 use super::text::{shared, wire};
 use super::{Api, RequestContext, api, error_code};
+use crate::zookeeper::consumer_offsets;
 
 pub(super) const API: Api = api!(OffsetFetch, 0..=9, handle);
 
@@ -110,26 +110,23 @@ async fn fetch_from_zookeeper(cx: &RequestContext, group_id: &str, asked: Vec<To
             .image()
             .partition(&partition.topic, partition.partition)
             .is_some();
-        if !exists || !consumers::is_valid_group(group_id) {
+        if !exists {
             all.push(Fetched::refused(partition, ErrorCode::UnknownTopicOrPartition));
             continue;
         }
-        let path = consumers::offset_path(group_id, &partition.topic, partition.partition);
-        let fetched = match cx.broker.store.get(&path).await {
+        let TopicPartition {
+            topic,
+            partition: index,
+        } = &partition;
+        let fetched = match consumer_offsets::fetch(&cx.broker.store, group_id, topic, *index).await {
             Ok(None) => Fetched::refused(partition, ErrorCode::UnknownTopicOrPartition),
-            Ok(Some((data, _))) => match consumers::decode_offset(&data) {
-                Ok(offset) => Fetched {
-                    offset,
-                    ..Fetched::refused(partition, ErrorCode::None)
-                },
-                Err(cause) => {
-                    warn!(group = group_id, %partition, %cause, "offset in ZooKeeper is not a number");
-                    Fetched::refused(partition, ErrorCode::UnknownServerError)
-                }
+            Ok(Some(offset)) => Fetched {
+                offset,
+                ..Fetched::refused(partition, ErrorCode::None)
             },
             Err(cause) => {
                 warn!(group = group_id, %partition, %cause, "offset not read from ZooKeeper");
-                Fetched::refused(partition, ErrorCode::UnknownServerError)
+                Fetched::refused(partition, cause.code())
             }
         };
         all.push(fetched);

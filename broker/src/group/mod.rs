@@ -33,7 +33,6 @@ use crate::config::ConfigHandle;
 use crate::partition::{LeadershipChange, Partitions};
 
 use hosted::Hosted;
-pub use topic::offsets_topic_configs;
 
 /// How long to wait before a partition that could not be read is read again.
 const LOAD_RETRY: Duration = Duration::from_secs(1);
