@@ -38,8 +38,10 @@ impl Encoder {
         let kind = match compression {
             Compression::None => Kind::None(sink),
             Compression::Gzip { level } => {
-                let level =
-                    u32::try_from(level).map_or_else(|_| flate2::Compression::default(), flate2::Compression::new);
+                let level = u32::try_from(level).map_or_else(
+                    |_| flate2::Compression::default(),
+                    |level| flate2::Compression::new(level.min(9)),
+                );
                 Kind::Gzip(GzEncoder::new(sink, level))
             }
             Compression::Snappy => {
