@@ -17,7 +17,7 @@ use zk_schema_store::{CreateMode, MultiError, Op, Store, StoreError};
 use super::AdminError;
 
 /// How long a write waits for the cluster to have a controller.
-const CONTROLLER_WAIT: Duration = Duration::from_secs(5);
+const CONTROLLER_WAIT: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 5000 });
 /// How often a write is tried anew because the controller changed under it.
 const ATTEMPTS_MAX: usize = 10;
 
