@@ -31,7 +31,8 @@ pub fn decode(content: &str) -> Option<TopicId> {
     id.parse().ok().filter(|id: &TopicId| !id.is_zero())
 }
 
-/// The topic id of the partition in `dir`; `None` if there is no file.
+/// The topic id of the partition in `dir`; `None` if there is no file, or an empty one: a power failure soon after the
+/// creation leaves that.
 ///
 /// # Errors
 /// Also for a file that cannot be understood, as in Kafka.
@@ -40,6 +41,9 @@ pub fn read(disk: &Disk, dir: &Path) -> Result<Option<TopicId>, DiskError> {
     let Some(content) = disk.read(&path, 4096)? else {
         return Ok(None);
     };
+    if content.is_empty() {
+        return Ok(None);
+    }
     match decode(&String::from_utf8_lossy(&content)) {
         Some(id) => Ok(Some(id)),
         None => Err(DiskError {
@@ -56,6 +60,15 @@ pub fn read(disk: &Disk, dir: &Path) -> Result<Option<TopicId>, DiskError> {
 /// When the disk fails.
 pub fn write(disk: &Disk, dir: &Path, topic_id: TopicId) -> Result<(), DiskError> {
     disk.replace(&dir.join(FILE), encode(topic_id).as_bytes(), false)
+}
+
+/// Writes the file of a new partition without waiting for the device: a thousand new partitions would wait a thousand
+/// times. The file returned is to be synced soon.
+///
+/// # Errors
+/// When the disk fails.
+pub(crate) fn write_unsynced(disk: &Disk, dir: &Path, topic_id: TopicId) -> Result<std::fs::File, DiskError> {
+    disk.replace_unsynced(&dir.join(FILE), encode(topic_id).as_bytes())
 }
 
 #[cfg(test)]
@@ -79,5 +92,19 @@ mod tests {
         check("version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAA");
         check("version: 0\ntopic_id: short");
         check("topic_id: YZ3qIQ53SGabhNKf04TPNQ\nversion: 0");
+    }
+
+    #[test]
+    fn a_file_that_never_reached_the_device_is_as_good_as_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::real();
+        assert_eq!(read(&disk, dir.path()).unwrap(), None);
+        std::fs::write(dir.path().join(FILE), "").unwrap();
+        assert_eq!(read(&disk, dir.path()).unwrap(), None);
+        std::fs::write(dir.path().join(FILE), "nonsense").unwrap();
+        assert!(read(&disk, dir.path()).is_err());
+        let id = "YZ3qIQ53SGabhNKf04TPNQ".parse().unwrap();
+        write_unsynced(&disk, dir.path(), id).unwrap();
+        assert_eq!(read(&disk, dir.path()).unwrap(), Some(id));
     }
 }

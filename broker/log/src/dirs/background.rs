@@ -8,7 +8,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use model::{Millis, Offset, TopicPartition};
 
-use super::{Dir, Logs, LogsConfig, REWRITE_DELAY};
+use super::{Dir, Logs, LogsConfig, REWRITE_DELAY, SYNC_DELAY, SYNCED_ONE_BY_ONE};
 use crate::checkpoint;
 use crate::disk::DiskError;
 
@@ -139,6 +139,36 @@ impl Logs {
 
     fn write(&self, dir: &Dir, name: &str, offsets: &HashMap<TopicPartition, Offset>) -> Result<(), DiskError> {
         checkpoint::write(&self.shared.disk, &dir.home.path, name, offsets)
+    }
+
+    /// Syncs a file of a new log, together with those of others.
+    pub(super) fn sync_soon(self: &Arc<Self>, home: &Path, file: std::fs::File, path: std::path::PathBuf) {
+        let Some(at) = self.dirs.iter().position(|dir| dir.home.path == home) else {
+            return;
+        };
+        let mut unsynced = self.dirs[at].unsynced.lock();
+        if unsynced.files.len() < SYNCED_ONE_BY_ONE {
+            unsynced.files.push((file, path));
+        } else {
+            unsynced.many = true;
+        }
+        if std::mem::replace(&mut unsynced.planned, true) {
+            return;
+        }
+        let this = Arc::downgrade(self);
+        self.shared.scheduler.later(SYNC_DELAY, move || {
+            if let Some(logs) = this.upgrade() {
+                let dir = &logs.dirs[at];
+                let unsynced = std::mem::take(&mut *dir.unsynced.lock());
+                let disk = &logs.shared.disk;
+                let synced = if unsynced.many {
+                    disk.sync_file_system(&dir.home.path)
+                } else {
+                    unsynced.files.iter().try_for_each(|(file, path)| disk.sync(file, path))
+                };
+                logs.told(dir, synced);
+            }
+        });
     }
 
     /// Lets the checkpoints of `path` forget a deleted log: one of the same name must not inherit its offsets.

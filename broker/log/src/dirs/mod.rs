@@ -193,7 +193,23 @@ struct Dir {
     rewriting: AtomicBool,
     /// What the high watermark checkpoint last said: an idle broker writes nothing.
     high_watermarks: Mutex<hashbrown::HashMap<TopicPartition, Offset>>,
+    unsynced: Mutex<Unsynced>,
 }
+
+/// Files of new logs that are to be synced, all together.
+#[derive(Default)]
+struct Unsynced {
+    files: Vec<(std::fs::File, PathBuf)>,
+    /// More than are worth remembering: the whole file system is synced.
+    many: bool,
+    planned: bool,
+}
+
+/// How soon after their creation the files of new logs are synced. Many creations share it.
+const SYNC_DELAY: Duration = Duration::from_millis(500);
+
+/// More new logs than this are synced by one sync of the file system.
+const SYNCED_ONE_BY_ONE: usize = 64;
 
 #[derive(Default)]
 struct Failures {
@@ -218,7 +234,7 @@ impl Logs {
     /// # Errors
     /// When the disk fails, no directory works, or the partition's log is in a directory that has failed.
     pub fn get_or_create(
-        &self,
+        self: &Arc<Self>,
         partition: &TopicPartition,
         topic_id: Option<TopicId>,
         dir: Option<&Path>,
@@ -263,6 +279,9 @@ impl Logs {
         };
         let loaded = Log::load(&self.shared, &home, load).inspect_err(|error| home.fail(error))?;
         tracing::info!(%partition, dir = %home.path.display(), "created log");
+        if let Some(file) = loaded.unsynced {
+            self.sync_soon(&home.path, file, loaded.log.dir().join(crate::partition_metadata::FILE));
+        }
         self.logs.write().insert(partition.clone(), loaded.log.clone());
         Ok(loaded.log)
     }

@@ -46,6 +46,7 @@ impl Logs {
                 lock: Mutex::new(lock),
                 rewriting: AtomicBool::new(false),
                 high_watermarks: Mutex::default(),
+                unsynced: Mutex::default(),
             });
         }
         none_left(&dirs)?;
@@ -300,6 +301,7 @@ fn load_all(
                     log,
                     recovered_segments,
                     truncated_bytes,
+                    unsynced: _,
                 }) => {
                     recovered.fetch_add(recovered_segments, Ordering::Relaxed);
                     truncated.fetch_add(truncated_bytes as i64, Ordering::Relaxed);

@@ -55,7 +55,26 @@ struct Open<const N: usize> {
     len: u64,
     /// Whether there are writes that are not synced.
     dirty: bool,
+    /// The older entries that were last looked into.
+    page: Option<Arc<Page<N>>>,
 }
+
+/// Some consecutive entries.
+struct Page<const N: usize> {
+    start: usize,
+    entries: Vec<[u8; N]>,
+}
+
+impl<const N: usize> Page<N> {
+    fn search(&self, keep: impl Fn(&[u8; N]) -> bool) -> (usize, Option<[u8; N]>) {
+        let kept = self.entries.partition_point(keep);
+        let last = kept.checked_sub(1).map(|at| self.entries[at]);
+        (self.start + kept, last)
+    }
+}
+
+/// Entries that are read at once.
+const PAGE_ENTRIES: usize = 512;
 
 impl<const N: usize> IndexFile<N> {
     /// The file `name` in `dir`, which need not exist.
@@ -88,6 +107,7 @@ impl<const N: usize> IndexFile<N> {
             tail: Vec::new(),
             len,
             dirty: true,
+            page: None,
         });
         Ok(())
     }
@@ -128,6 +148,7 @@ impl<const N: usize> IndexFile<N> {
             tail: Vec::new(),
             len,
             dirty: false,
+            page: None,
         };
         open.reload_tail(&path)?;
         Ok(open)
@@ -186,22 +207,53 @@ impl<const N: usize> IndexFile<N> {
         })?;
         match place {
             Where::Found(kept, last) => Ok((kept, last)),
-            Where::Below(file, entries) => {
-                let (mut low, mut high) = (0, entries);
-                let mut last = None;
-                while low < high {
-                    let middle = low + (high - low) / 2;
-                    let entry = self.entry_in_file(&file, middle)?;
-                    if keep(&entry) {
-                        last = Some(entry);
-                        low = middle + 1;
-                    } else {
-                        high = middle;
-                    }
-                }
-                Ok((low, last))
+            Where::Below(file, entries) => self.search_in_file(&file, entries, keep),
+        }
+    }
+
+    /// As [`IndexFile::search`], among the first `entries` of the file. By halves down to a page, which is then read
+    /// whole and kept: who reads on from here looks into the same one.
+    fn search_in_file(
+        &self,
+        file: &File,
+        entries: usize,
+        keep: impl Fn(&[u8; N]) -> bool,
+    ) -> Result<(usize, Option<[u8; N]>), DiskError> {
+        let known = self.with(|open| Ok(open.page.clone()))?;
+        if let Some(page) = known
+            && page.entries.first().is_some_and(&keep)
+            && page.entries.last().is_some_and(|last| !keep(last))
+        {
+            return Ok(page.search(keep));
+        }
+        let (mut low, mut high) = (0, entries);
+        while high - low > PAGE_ENTRIES {
+            let middle = low + (high - low) / 2;
+            if keep(&self.entry_in_file(file, middle)?) {
+                // Not past it: the page begins with an entry that is kept, by which it is known again.
+                low = middle;
+            } else {
+                high = middle;
             }
         }
+        // The entry past the page, by which its end is known again, if there is one.
+        let count = (high - low + 1).min(entries - low);
+        let mut bytes = vec![0; count * N];
+        file.read_exact_at(&mut bytes, (low * N) as u64)
+            .doing("read", &self.path())?;
+        let page = Arc::new(Page {
+            start: low,
+            entries: bytes.as_chunks().0.to_vec(),
+        });
+        let found = page.search(keep);
+        self.with(|open| {
+            // A truncation meanwhile has made it worthless.
+            if open.count >= entries {
+                open.page = Some(page);
+            }
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Whether the preallocated file has no room for `more` entries.
@@ -241,6 +293,7 @@ impl<const N: usize> IndexFile<N> {
             open.len = len;
             open.count = count;
             open.dirty = true;
+            open.page = None;
             open.reload_tail(&path)
         })
     }

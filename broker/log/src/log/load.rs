@@ -6,6 +6,7 @@
 //!
 //! Source: Kafka 3.9 `LogLoader`.
 
+use std::fs::File;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -44,6 +45,8 @@ pub(crate) struct Loaded {
     pub(crate) recovered_segments: usize,
     /// Bytes that were no records.
     pub(crate) truncated_bytes: u64,
+    /// A file of a new log which is to be synced soon.
+    pub(crate) unsynced: Option<File>,
 }
 
 /// What is found in the directory.
@@ -77,10 +80,11 @@ impl Log {
             }
             None => tidy(disk, &dir)?,
         };
+        let mut unsynced = None;
         let topic_id = match load.new {
             Some(id) if id.is_zero() => None,
             Some(id) => {
-                partition_metadata::write(disk, &dir.path(), id)?;
+                unsynced = Some(partition_metadata::write_unsynced(disk, &dir.path(), id)?);
                 Some(id)
             }
             None if found.has_metadata => partition_metadata::read(disk, &dir.path())?,
@@ -108,7 +112,8 @@ impl Log {
         let end = loading.recover()?;
         let start = load.log_start_offset.max(loading.segments[0].base_offset());
         loading.settle(start, end)?;
-        loading.finish(home, dir.clone(), topic_id, start, end)
+        let loaded = loading.finish(home, dir.clone(), topic_id, start, end)?;
+        Ok(Loaded { unsynced, ..loaded })
     }
 }
 
@@ -245,7 +250,9 @@ impl Loading<'_> {
             epochs: &mut self.epochs,
             epochs_changed: false,
         };
-        for before in &self.segments[floor(&self.segments, replayer.producers.map_end_offset()).unwrap_or(0)..first] {
+        // Where the log start lies past the recovery point, nothing below it counts.
+        let from = floor(&self.segments, replayer.producers.map_end_offset()).unwrap_or(0);
+        for before in &self.segments[from.min(first)..first] {
             before.replay_headers(before.end().size, &mut replayer)?;
         }
         let mut kept = first;
@@ -354,6 +361,7 @@ impl Loading<'_> {
             log,
             recovered_segments: self.recovered_segments,
             truncated_bytes: self.truncated_bytes,
+            unsynced: None,
         })
     }
 }
@@ -475,7 +483,7 @@ fn finish_swap(disk: &Disk, dir: &Arc<SharedDir>, names: Vec<String>) -> Result<
 
 fn last_offset_of(path: &std::path::Path, base: Offset) -> Result<Offset, DiskError> {
     use crate::disk::DiskContext;
-    let file = std::fs::File::open(path).doing("open", path)?;
+    let file = File::open(path).doing("open", path)?;
     let size = file.metadata().doing("stat", path)?.len();
     let next = segment::Scan::walk(&file, 0, size)
         .map_while(Result::ok)

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicUsize;
 
 use super::*;
 use crate::disk::{Faults, Operation, Verdict};
-use crate::testing::files;
+use crate::testing::{files, produced};
 
 fn log_file(path: &Path) -> PathBuf {
     path.join("00000000000000000000.log")
@@ -261,4 +261,23 @@ fn whichever_operation_fails_nothing_acknowledged_is_lost_and_the_log_opens_agai
         }
         assert!(at > 30, "only {at} operations were tried");
     }
+}
+
+#[test]
+fn records_deleted_past_the_recovery_point_stay_deleted_after_a_crash() {
+    let mut bench = Bench::new(&[("segment.bytes", "200")]);
+    for i in 0..6 {
+        bench.put(produced(7, i, false, &["0123456789"]));
+    }
+    bench.delete_records_before(Offset(5)).unwrap();
+    let log = bench.log.take().unwrap();
+    log.shared.scheduler.stop();
+    drop(log);
+    bench.load(false, Offset(5), Offset(0), Offset(6), false).unwrap();
+    assert_eq!(
+        (bench.log_start_offset(), bench.log_end_offset()),
+        (Offset(5), Offset(6))
+    );
+    assert_eq!(bench.all().len(), 1);
+    assert!(bench.put(produced(7, 5, false, &["0123456789"])).duplicate);
 }
