@@ -238,3 +238,36 @@ fn a_value_can_be_looked_up_by_its_key() {
     assert_eq!(config.value("broker.rack"), Some(Value::Null));
     assert_eq!(config.value("no.such.key"), None);
 }
+
+/// What may stand behind a key: numbers at the edges of their types, lists, listeners, and anything.
+fn any_value() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+    prop_oneof![
+        any::<i64>().prop_map(|number| number.to_string()),
+        any::<i32>().prop_map(|number| number.to_string()),
+        "[a-zA-Z]{0,8}(://)?[a-z0-9.\\[\\]:,]{0,16}(:[0-9]{0,6})?",
+        "\\PC{0,24}",
+    ]
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_value_of_any_key_makes_the_reader_panic(
+        pairs in proptest::collection::vec((0..crate::config::KEYS.len(), any_value()), 1..6)
+    ) {
+        let pairs = pairs.iter().map(|(at, value)| (crate::config::KEYS[*at].name, value.as_str()));
+        match BrokerConfig::from_pairs([("zookeeper.connect", "z")].into_iter().chain(pairs)) {
+            Ok(config) => assert!(!config.log_dirs.is_empty() && !config.advertised_listeners.is_empty()),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+
+    #[test]
+    fn no_file_makes_the_reader_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        let _: Result<_, ConfigError> = crate::config::read_properties(file.path());
+    }
+}

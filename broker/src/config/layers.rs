@@ -8,6 +8,7 @@
 //! Kubernetes sets for a service called `kafka` do no harm. An empty variable counts as not set.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use config::{Config, ConfigError as LayerError, Map, Source, Value, ValueKind};
@@ -103,7 +104,7 @@ impl Source for Layer {
     }
 }
 
-/// Reads a Java properties file in UTF-8; of a key that occurs twice the last value counts.
+/// Reads a Java properties file in UTF-8 (or, if it is none, Latin-1); of a key that occurs twice the last value counts.
 ///
 /// # Errors
 /// The file cannot be read or is malformed.
@@ -119,11 +120,42 @@ pub fn read_properties(path: &Path) -> Result<Vec<(String, String)>, ConfigError
 }
 
 fn parse_properties(bytes: &[u8]) -> Result<Vec<(String, String)>, String> {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => in_ascii(text.chars())?,
+        // Old files are in Latin-1, which is what Java takes every file for.
+        Err(_) => in_ascii(bytes.iter().map(|&byte| char::from(byte)))?,
+    };
     let mut pairs = Vec::new();
-    java_properties::PropertiesIter::new_with_encoding(bytes, encoding_rs::UTF_8)
+    java_properties::PropertiesIter::new(text.as_bytes())
         .read_into(|key, value| pairs.push((key, value)))
         .map_err(|error| error.to_string())?;
     Ok(pairs)
+}
+
+/// The text with Java's `\u00fc` for everything beyond ASCII: the crate's own decoder of UTF-8 panics on some files.
+/// It knows no surrogates either, so a character beyond the first 65,536 is refused.
+fn in_ascii(text: impl Iterator<Item = char>) -> Result<String, String> {
+    let mut ascii = String::new();
+    let mut escaping = false;
+    for character in text {
+        if character.is_ascii() {
+            ascii.push(character);
+            escaping = character == '\\' && !escaping;
+            continue;
+        }
+        if escaping {
+            // A backslash before a plain character means that character.
+            ascii.pop();
+            escaping = false;
+        }
+        let code = u32::from(character);
+        if code > 0xffff {
+            return Err(format!("the character {character} cannot be read"));
+        }
+        // Writing to a `String` cannot fail.
+        let _ = write!(ascii, "\\u{code:04x}");
+    }
+    Ok(ascii)
 }
 
 /// Variables of the start scripts and images that have no meaning here, and are no spelling of a key.
@@ -304,7 +336,21 @@ mod tests {
     }
 
     #[test]
+    fn a_file_may_be_in_utf_8_or_in_latin_1() {
+        let check = |bytes: &[u8], value: &str| {
+            let read = parse_properties(bytes).unwrap();
+            assert_eq!(read, pairs(&[("k", value)]));
+        };
+        check("k=grün".as_bytes(), "grün");
+        check("k=\\ü\\\\ü".as_bytes(), "ü\\ü");
+        check(b"k=gr\xfcn", "grün");
+        check(b"k=gr\\u00fcn", "grün");
+    }
+
+    #[test]
     fn a_malformed_file_is_an_error() {
         assert!(parse_properties(b"a=\\u12").is_err());
+        let refused = parse_properties("a=1\nb=😀".as_bytes()).unwrap_err();
+        assert_eq!(refused, "the character 😀 cannot be read");
     }
 }
