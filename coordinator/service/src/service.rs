@@ -82,12 +82,11 @@ impl ControllerService {
             term: None,
             questions: HashMap::new(),
             last_question: 0,
+            race: Some(race),
         };
         let done = alive.clone();
         spawn_while(&alive, async move {
             service.run(input, command).await;
-            // The race and the presence end after the loop, so that `/controller` is deleted before `stop` returns.
-            race.abort();
             presence.abort();
             done.cancel();
         });
@@ -150,6 +149,7 @@ struct Loop {
     term: Option<Term>,
     questions: HashMap<AskId, oneshot::Sender<Result<Reply, Refusal>>>,
     last_question: u64,
+    race: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Loop {
@@ -253,6 +253,11 @@ impl Loop {
     }
 
     async fn stop(&mut self) {
+        // Whoever races must not win what is freed below. Waited for, because it may be in the middle of something.
+        if let Some(race) = self.race.take() {
+            race.abort();
+            let _ = race.await;
+        }
         let Some(office) = self.term.as_ref().map(|term| term.office) else {
             return;
         };

@@ -182,18 +182,32 @@ impl Active {
         strategy: Strategy,
         elections: &mut Elections,
     ) -> Result<(), CannotGoOn> {
+        let mut looked_again = false;
         while !partitions.is_empty() {
             let unclean = self.unclean_topics(&partitions, strategy).await?;
             let mut decisions = Vec::new();
+            let mut undecided = Vec::new();
             for partition in partitions {
                 match self.decide(&partition, strategy, &unclean) {
                     Ok((leadership, recipients)) => decisions.push((partition, leadership, recipients)),
-                    Err(reason) => {
-                        elections.insert(partition, Err(reason));
-                    }
+                    Err(reason) => undecided.push((partition, reason)),
                 }
             }
             partitions = self.write_elected(decisions, elections).await?;
+            // Where nobody can lead by what is known, look once whether a leader below inter.broker.protocol.version 2.7
+            // has changed the in-sync set since.
+            if looked_again {
+                elections.extend(
+                    undecided
+                        .into_iter()
+                        .map(|(partition, reason)| (partition, Err(reason))),
+                );
+            } else {
+                let again: Vec<_> = undecided.into_iter().map(|(partition, _)| partition).collect();
+                self.refresh(&again).await?;
+                partitions.extend(again);
+                looked_again = true;
+            }
         }
         Ok(())
     }

@@ -1,1 +1,5 @@
-//! What the controller does, told as scripts and as random histories.
+//! What the controller does, told as scripts (`testdata/controller/*.txt`) and as random histories.
+
+mod script;
+mod simulation;
+mod world;
