@@ -182,6 +182,33 @@ mod tests {
     }
 
     #[test]
+    fn the_stock_server_properties_load() {
+        let stock = [
+            ("num.network.threads", "3"),
+            ("num.io.threads", "8"),
+            ("socket.send.buffer.bytes", "102400"),
+            ("socket.receive.buffer.bytes", "102400"),
+            ("socket.request.max.bytes", "104857600"),
+            ("log.dirs", "/tmp/kafka-logs"),
+            ("num.partitions", "1"),
+            ("num.recovery.threads.per.data.dir", "1"),
+            ("offsets.topic.replication.factor", "1"),
+            ("transaction.state.log.replication.factor", "1"),
+            ("transaction.state.log.min.isr", "1"),
+            ("log.retention.hours", "168"),
+            ("log.retention.check.interval.ms", "300000"),
+            ("zookeeper.connect", "localhost:2181"),
+            ("zookeeper.connection.timeout.ms", "18000"),
+            ("group.initial.rebalance.delay.ms", "0"),
+        ];
+        let notices = loaded(&stock).unwrap().notices;
+        assert_eq!(
+            notices,
+            [Notice::NotActedOn(vec!["num.io.threads", "num.network.threads"])]
+        );
+    }
+
+    #[test]
     fn config_providers_are_refused() {
         let error = loaded(&[("config.providers", "file")]).unwrap_err().to_string();
         assert!(error.starts_with("config.providers is not supported"), "{error}");

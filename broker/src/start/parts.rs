@@ -55,14 +55,29 @@ impl Parts {
         self.id.map_or_else(String::new, |id| format!("[KafkaServer id={id}] "))
     }
 
-    /// Waits for what a running broker cannot survive.
+    /// Waits for what a running broker cannot survive: its last directory fails, or a task panics that keeps it a member
+    /// of the cluster.
     pub(super) async fn fatal(&mut self) -> StartError {
-        match self.failed.as_mut() {
-            Some(failed) => match failed.await {
+        let failed = async {
+            match self.failed.as_mut() {
+                Some(failed) => failed.await,
+                None => std::future::pending().await,
+            }
+        };
+        let panicked = async {
+            while let Some(ended) = self.background.join_next().await {
+                if let Err(panicked) = ended {
+                    return panicked;
+                }
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            failed = failed => match failed {
                 Ok(dirs) => StartError::AllDirectoriesFailed(dirs),
                 Err(panicked) => StartError::Background(panicked.to_string()),
             },
-            None => std::future::pending().await,
+            panicked = panicked => StartError::Background(panicked.to_string()),
         }
     }
 }
