@@ -368,6 +368,15 @@ impl History {
                         before.leader_epoch <= state.leader_epoch,
                         "{partition}: leader epoch goes back"
                     );
+                    // Only a leader knows who has caught up; a controller may only shrink the set.
+                    let grown =
+                        before.leader_epoch < state.leader_epoch && state.isr.iter().any(|id| !before.isr.contains(id));
+                    assert!(
+                        !grown || self.unclean,
+                        "{partition}: isr grows from {:?} to {:?}",
+                        before.isr,
+                        state.isr
+                    );
                     let was_in_sync = before.isr.contains(&state.leader) || state.leader == BrokerId::NONE;
                     assert!(
                         was_in_sync || self.unclean,
