@@ -1,4 +1,6 @@
 //! Clients in other languages: each creates a topic, produces, consumes in a group and commits.
+//!
+//! Rust's `rdkafka` is not among them: it is librdkafka, which kcat and confluent-kafka are too, and minutes of compiling.
 
 use integration_tests::{Scene, client};
 
