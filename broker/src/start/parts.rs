@@ -8,9 +8,9 @@ use std::sync::Arc;
 use broker_log::{Logs, OpenError};
 use model::BrokerId;
 use tokio::task::{JoinHandle, JoinSet};
+use zk_schema_store::Store;
 
 use super::error::StartError;
-use super::zookeeper::ZooKeeper;
 use crate::Broker;
 use crate::config::{BrokerConfig, ConfigHandle};
 
@@ -19,7 +19,7 @@ pub(super) struct Parts {
     pub(super) config: ConfigHandle,
     /// Configured, found in `meta.properties`, or generated.
     pub(super) id: Option<BrokerId>,
-    pub(super) zookeeper: Option<ZooKeeper>,
+    pub(super) zookeeper: Option<Store>,
     /// Logs that are being opened: they are waited for, so that they can be closed.
     pub(super) opening: Option<JoinHandle<Result<Arc<Logs>, OpenError>>>,
     pub(super) logs: Option<Arc<Logs>>,

@@ -12,7 +12,7 @@ use tracing::info;
 use super::directories::Directories;
 use super::error::StartError;
 use super::parts::{Parts, resolve_overrides};
-use super::zookeeper::{self, ZooKeeper, millis};
+use super::zookeeper::{self, millis};
 use super::{failed_directories, last_session};
 use crate::config::BrokerConfig;
 use crate::logging::KAFKA_SERVER;
@@ -25,7 +25,7 @@ use crate::{Broker, blocking, clock};
 pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     let config = parts.config.current();
     info!(target: KAFKA_SERVER, "Connecting to zookeeper on {}", config.zookeeper_connect);
-    let store = parts.zookeeper.insert(ZooKeeper::connect(&config).await?).store.clone();
+    let store = parts.zookeeper.insert(zookeeper::connect(&config).await?).clone();
     zookeeper::create_roots(&store).await?;
     let cluster_id = zookeeper::cluster_id(&store).await?;
     info!(target: KAFKA_SERVER, "Cluster ID = {cluster_id}");

@@ -1,8 +1,6 @@
 //! The connection to ZooKeeper, and what the start reads and writes there: the roots, the cluster's id, a broker id,
 //! the configurations.
 //!
-//! The session has a runtime thread of its own: a disk that stalls the workers which append must not cost the session.
-//!
 //! Source: Kafka 3.9 `KafkaZkClient.createTopLevelPaths`, `createOrGetClusterId`, `generateBrokerSequenceId`.
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,7 +9,6 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::BrokerId;
-use tokio::runtime::{Handle, Runtime};
 use tracing::warn;
 use zk_schema::brokers::SEQID_PATH;
 use zk_schema::config::{self as znode_config, Entity};
@@ -21,59 +18,20 @@ use zk_schema_store::{CreateMode, Store, StoreConfig, StoreError};
 use super::error::StartError;
 use crate::config::BrokerConfig;
 
-/// The session and the thread that keeps it alive.
-pub(super) struct ZooKeeper {
-    pub(super) store: Store,
-    _thread: Thread,
-}
-
-/// A runtime that may be dropped where others wait for it, which one of tokio's may not.
-struct Thread(Option<Runtime>);
-
-impl Drop for Thread {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl Thread {
-    fn start() -> Result<(Self, Handle), StartError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("zookeeper")
-            .enable_all()
-            .build()
-            .map_err(|source| StartError::System {
-                doing: "start a thread",
-                source,
-            })?;
-        let handle = runtime.handle().clone();
-        Ok((Self(Some(runtime)), handle))
-    }
-}
-
-impl ZooKeeper {
-    pub(super) async fn connect(config: &BrokerConfig) -> Result<Self, StartError> {
-        let connect = config.zookeeper_connect.clone();
-        let store_config = StoreConfig {
-            connect: connect.clone(),
-            session_timeout: millis(config.zookeeper_session_timeout_ms),
-            connection_timeout: millis(config.zookeeper_connection_timeout_ms),
-            max_in_flight: usize::try_from(config.zookeeper_max_in_flight_requests).unwrap_or(1),
-        };
-        let (thread, handle) = Thread::start()?;
-        match handle.spawn(Store::connect(store_config)).await {
-            Ok(Ok(store)) => Ok(Self { store, _thread: thread }),
-            Ok(Err(source)) => Err(StartError::Connect { connect, source }),
-            Err(panicked) => Err(StoreError::Other(panicked.to_string()).into()),
-        }
-    }
-
-    pub(super) async fn close(&self) {
-        self.store.close().await;
-    }
+/// Opens the session.
+pub(super) async fn connect(config: &BrokerConfig) -> Result<Store, StartError> {
+    let store_config = StoreConfig {
+        connect: config.zookeeper_connect.clone(),
+        session_timeout: millis(config.zookeeper_session_timeout_ms),
+        connection_timeout: millis(config.zookeeper_connection_timeout_ms),
+        max_in_flight: usize::try_from(config.zookeeper_max_in_flight_requests).unwrap_or(1),
+    };
+    Store::connect(store_config)
+        .await
+        .map_err(|source| StartError::Connect {
+            connect: config.zookeeper_connect.clone(),
+            source,
+        })
 }
 
 pub(super) fn millis(ms: i32) -> Duration {
