@@ -149,6 +149,22 @@ async fn check_topic(cx: &RequestContext, topic: &str, config: &BTreeMap<String,
 
 fn check_broker(cx: &RequestContext, config: &BTreeMap<String, String>, own: bool) -> Result<(), AdminError> {
     cx.broker.config.validate_dynamic(config, own)?;
+    let current = cx.broker.config.current();
+    let now = [
+        ("num.io.threads", current.num_io_threads),
+        ("num.replica.fetchers", current.num_replica_fetchers),
+        (
+            "num.recovery.threads.per.data.dir",
+            current.num_recovery_threads_per_data_dir,
+        ),
+        ("background.threads", current.background_threads),
+        ("num.network.threads", current.num_network_threads),
+    ];
+    for (name, now) in now {
+        if let Some(asked) = config.get(name).and_then(|value| value.trim().parse().ok()) {
+            check_threads(name, now, asked)?;
+        }
+    }
     // Kafka stores passwords encrypted with password.encoder.secret; storing them readable would be worse than not.
     let is_password = |name: &&String| lookup(name).is_some_and(|key| key.is_sensitive());
     if let Some(name) = config.keys().find(is_password) {
@@ -158,4 +174,60 @@ fn check_broker(cx: &RequestContext, config: &BTreeMap<String, String>, own: boo
         ));
     }
     Ok(())
+}
+
+/// Threads may at most double or halve at a time. Source: Kafka 3.9 `DynamicThreadPool.validateReconfiguration`.
+fn check_threads(name: &str, now: i32, asked: i32) -> Result<(), AdminError> {
+    let bound = if asked <= 0 {
+        "value should be at least 1".to_owned()
+    } else if asked < now / 2 {
+        format!("value should be at least half the current value {now}")
+    } else if asked > now.saturating_mul(2) {
+        format!("value should not be greater than double the current value {now}")
+    } else {
+        return Ok(());
+    };
+    Err(AdminError::refused(
+        ErrorCode::InvalidRequest,
+        format!(
+            "Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation \
+             failed for {name}={asked}, {bound} for configuration Invalid dynamic configuration"
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_at_most_double_or_halve() {
+        let check = |now: i32, asked: i32, allowed: bool| {
+            assert_eq!(
+                check_threads("num.io.threads", now, asked).is_ok(),
+                allowed,
+                "{now} {asked}"
+            );
+        };
+        check(8, 16, true);
+        check(8, 17, false);
+        check(8, 4, true);
+        check(8, 3, false);
+        check(1, 1, true);
+        check(1, 0, false);
+        check(i32::MAX, i32::MAX, true);
+    }
+
+    #[test]
+    fn keys_come_once_and_with_a_value() {
+        let check = |keys: &[(&str, bool)], message: Option<&str>| {
+            let refused = check_keys(keys.iter().copied()).err().and_then(|error| error.message());
+            assert_eq!(refused.as_deref(), message, "{keys:?}");
+        };
+        check(&[("a", true), ("b", true)], None);
+        check(&[("a", true), ("a", true)], Some("Error due to duplicate config keys"));
+        check(&[("a", true), ("b", false)], Some("Null value not supported for : b"));
+        let twice = named_twice([(TOPIC, "t"), (BROKER, "t"), (TOPIC, "t")].into_iter());
+        assert_eq!(twice, HashSet::from([(TOPIC, "t".to_owned())]));
+    }
 }

@@ -177,6 +177,7 @@ fn result(name: &TopicName, done: Result<Done, AdminError>) -> CreatableTopicRes
                     .with_is_sensitive(entry.is_sensitive)
             });
             result
+                .with_error_message(None)
                 .with_topic_id(Uuid::from_bytes(done.topic_id.0))
                 .with_num_partitions(done.partitions)
                 .with_replication_factor(done.replication_factor)

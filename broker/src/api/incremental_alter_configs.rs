@@ -98,10 +98,11 @@ fn apply(config: &mut BTreeMap<String, String>, change: &AlterableConfig, entity
         }
         // Kafka fails with a NullPointerException for topics, and says so for brokers.
         other => {
-            return Err(AdminError::refused(
-                ErrorCode::UnknownServerError,
-                format!("Unknown operations type {other}"),
-            ));
+            let message = format!("Unknown operations type {other}");
+            return Err(match entity {
+                Entity::Topic(_) => AdminError::Unexplained(message),
+                _ => AdminError::refused(ErrorCode::InvalidRequest, message),
+            });
         }
     }
     Ok(())

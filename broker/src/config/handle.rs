@@ -132,10 +132,12 @@ impl ConfigHandle {
     /// # Errors
     /// Why the change must be refused, in Kafka's words.
     pub fn validate_dynamic(&self, entries: &BTreeMap<String, String>, per_broker: bool) -> Result<(), ConfigError> {
-        let refuse = |message: &str, names: Vec<&str>| match names.is_empty() {
+        // Shown as the Scala collection that holds the names.
+        let refuse_in = |set: &str, message: &str, names: Vec<&str>| match names.is_empty() {
             true => Ok(()),
-            false => Err(ConfigError::Refused(format!("{message}: Set({})", names.join(", ")))),
+            false => Err(ConfigError::Refused(format!("{message}: {set}({})", names.join(", ")))),
         };
+        let refuse = |message: &str, names: Vec<&str>| refuse_in("Set", message, names);
         let named = |holds: &dyn Fn(&str) -> bool| -> Vec<&str> {
             entries.keys().map(String::as_str).filter(|name| holds(name)).collect()
         };
@@ -144,7 +146,8 @@ impl ConfigHandle {
             "Cannot update these configs dynamically",
             named(&|name| mode(name) == Some(UpdateMode::ReadOnly)),
         )?;
-        refuse(
+        refuse_in(
+            "HashSet",
             "These security configs can be dynamically updated only per-listener using the listener prefix",
             named(&|name| is_per_listener_only(name)),
         )?;

@@ -15,6 +15,9 @@ pub enum AdminError {
         /// And told.
         message: String,
     },
+    /// Kafka fails here without a word: UNKNOWN_SERVER_ERROR.
+    #[error("{0}")]
+    Unexplained(String),
     /// It was written; that the cluster acts on it was not seen in time.
     #[error("timed out waiting for the cluster")]
     TimedOut,
@@ -40,7 +43,7 @@ impl AdminError {
         match self {
             Self::Refused { code, .. } => *code,
             Self::TimedOut => ErrorCode::RequestTimedOut,
-            Self::Store(_) | Self::Znode(_) => ErrorCode::UnknownServerError,
+            Self::Unexplained(_) | Self::Store(_) | Self::Znode(_) => ErrorCode::UnknownServerError,
         }
     }
 
@@ -48,7 +51,7 @@ impl AdminError {
     pub fn message(&self) -> Option<String> {
         match self {
             Self::Refused { message, .. } => Some(message.clone()),
-            Self::TimedOut | Self::Store(_) | Self::Znode(_) => None,
+            Self::Unexplained(_) | Self::TimedOut | Self::Store(_) | Self::Znode(_) => None,
         }
     }
 }

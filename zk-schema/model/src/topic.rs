@@ -123,7 +123,7 @@ pub fn validate_topic_name(name: &str) -> Result<(), InvalidTopicName> {
         return refuse("the empty string is not allowed".into());
     }
     if name == "." || name == ".." {
-        return refuse("'.' or '..' is not allowed".into());
+        return refuse(format!("'{name}' is not allowed"));
     }
     if name.len() > MAX_NAME_LENGTH {
         return refuse(format!(
