@@ -14,6 +14,7 @@ mod alter_configs;
 mod alter_partition;
 mod alter_partition_reassignments;
 mod api_versions;
+mod config_alteration;
 mod config_entries;
 mod config_resource;
 mod controlled_shutdown;

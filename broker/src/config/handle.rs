@@ -14,8 +14,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::broker_config::BrokerConfig;
+use super::dynamic::{check_thread_counts, key_type};
 use super::error::ConfigError;
-use super::keys::{Key, UpdateMode, lookup};
+use super::keys::{UpdateMode, lookup};
 use super::value::{Type, Value};
 
 /// Keys that exist only dynamically, at `/config/brokers/…`: replication throttles in bytes per second.
@@ -132,12 +133,12 @@ impl ConfigHandle {
     /// # Errors
     /// Why the change must be refused, in Kafka's words.
     pub fn validate_dynamic(&self, entries: &BTreeMap<String, String>, per_broker: bool) -> Result<(), ConfigError> {
-        // Shown as the Scala collection that holds the names.
-        let refuse_in = |set: &str, message: &str, names: Vec<&str>| match names.is_empty() {
+        // Kafka's messages end in how Scala prints the set at hand.
+        let refuse_set = |message: &str, set: &str, names: Vec<&str>| match names.is_empty() {
             true => Ok(()),
             false => Err(ConfigError::Refused(format!("{message}: {set}({})", names.join(", ")))),
         };
-        let refuse = |message: &str, names: Vec<&str>| refuse_in("Set", message, names);
+        let refuse = |message: &str, names: Vec<&str>| refuse_set(message, "Set", names);
         let named = |holds: &dyn Fn(&str) -> bool| -> Vec<&str> {
             entries.keys().map(String::as_str).filter(|name| holds(name)).collect()
         };
@@ -146,29 +147,18 @@ impl ConfigHandle {
             "Cannot update these configs dynamically",
             named(&|name| mode(name) == Some(UpdateMode::ReadOnly)),
         )?;
-        refuse_in(
-            "HashSet",
+        refuse_set(
             "These security configs can be dynamically updated only per-listener using the listener prefix",
+            "HashSet",
             named(&|name| is_per_listener_only(name)),
         )?;
         for (name, text) in entries {
-            if let Some(key) = lookup(base_name(name)) {
-                key.parse(text)?;
-            } else if DYNAMIC_ONLY_KEYS.contains(&name.as_str()) {
-                match Type::Long.parse(text) {
-                    Ok(Value::Integer(rate)) if rate >= 0 => {}
-                    Ok(_) => return Err(ConfigError::invalid(name, text, &"Value must be at least 0")),
-                    Err(reason) => return Err(ConfigError::invalid(name, text, &reason)),
-                }
-            }
+            check_value(name, text)?;
         }
         if !per_broker {
             refuse(
                 "Cannot update these configs at default cluster level, broker id must be specified",
-                named(&|name| match listener_base_name(name) {
-                    Some(base) => !CLUSTER_LEVEL_LISTENER_KEYS.contains(&base),
-                    None => mode(name) == Some(UpdateMode::PerBroker),
-                }),
+                named(&|name| is_per_broker(name)),
             )?;
         }
         let layers = self.0.layers.lock().clone();
@@ -182,7 +172,8 @@ impl ConfigHandle {
                 ..layers
             },
         };
-        BrokerConfig::from_pairs(next.pairs()).map(drop)
+        let next = BrokerConfig::from_pairs(next.pairs())?;
+        check_thread_counts(&self.load(), &next)
     }
 
     /// Every place that gives `name` or a synonym of it a value, the one that counts first; never empty for a key of
@@ -198,7 +189,7 @@ impl ConfigHandle {
         ] {
             for name in &names {
                 if let Some(text) = layer.get(*name) {
-                    let value = shown(lookup(base_name(name)), text);
+                    let value = shown(name, text);
                     found.push(DescribedValue {
                         name: (*name).to_owned(),
                         value,
@@ -210,7 +201,7 @@ impl ConfigHandle {
         for name in &names {
             // Kafka lists a default only where there is one.
             if let Some(default) = lookup(name).and_then(|key| key.default) {
-                let value = shown(lookup(name), default);
+                let value = shown(name, default);
                 found.push(DescribedValue {
                     name: (*name).to_owned(),
                     value,
@@ -228,16 +219,13 @@ impl ConfigHandle {
     }
 }
 
-fn shown(key: Option<&Key>, text: &str) -> Option<String> {
-    match key {
-        Some(key) if key.is_sensitive() => None,
-        Some(key) => Some(
-            key.parse(text)
-                .map_or_else(|_| text.to_owned(), |value| value.to_string()),
-        ),
-        // What an unknown key holds is not known to be harmless.
-        None => None,
-    }
+/// Null for a password, and for an unknown key: what it holds is not known to be harmless.
+fn shown(name: &str, text: &str) -> Option<String> {
+    let of = key_type(name).filter(|of| *of != Type::Password)?;
+    Some(
+        of.parse(text)
+            .map_or_else(|_| text.to_owned(), |value| value.to_string()),
+    )
 }
 
 impl Layers {
@@ -274,15 +262,48 @@ fn listener_base_name(name: &str) -> Option<&str> {
         .map(|(_, base)| base)
 }
 
-fn base_name(name: &str) -> &str {
+pub(super) fn base_name(name: &str) -> &str {
     listener_base_name(name).unwrap_or(name)
 }
 
-/// Keys of TLS that change only with a listener's prefix. Source: Kafka `SslConfigs.RECONFIGURABLE_CONFIGS`.
-fn is_per_listener_only(name: &str) -> bool {
-    name.starts_with("ssl.")
-        && lookup(name).is_some_and(|key| key.update_mode == UpdateMode::PerBroker)
-        && !matches!(name, "ssl.client.auth")
+/// Keys that change only with a listener's prefix. Source: Kafka `SslConfigs.RECONFIGURABLE_CONFIGS`.
+pub(super) fn is_per_listener_only(name: &str) -> bool {
+    matches!(
+        name,
+        "ssl.key.password"
+            | "ssl.keystore.certificate.chain"
+            | "ssl.keystore.key"
+            | "ssl.keystore.location"
+            | "ssl.keystore.password"
+            | "ssl.keystore.type"
+            | "ssl.truststore.certificates"
+            | "ssl.truststore.location"
+            | "ssl.truststore.password"
+            | "ssl.truststore.type"
+    )
+}
+
+/// Keys that cannot be set for all brokers at once. Source: Kafka `DynamicBrokerConfig.perBrokerConfigs`.
+pub(super) fn is_per_broker(name: &str) -> bool {
+    match listener_base_name(name) {
+        Some(base) => !CLUSTER_LEVEL_LISTENER_KEYS.contains(&base),
+        None => lookup(name).is_some_and(|key| key.update_mode == UpdateMode::PerBroker),
+    }
+}
+
+/// Checks one value by its key's type and bounds; keys that nobody knows pass, as in Kafka.
+pub(super) fn check_value(name: &str, text: &str) -> Result<(), ConfigError> {
+    if let Some(key) = lookup(base_name(name)) {
+        return key.parse(text).map(drop);
+    }
+    if DYNAMIC_ONLY_KEYS.contains(&name) {
+        return match Type::Long.parse(text) {
+            Ok(Value::Integer(rate)) if rate >= 0 => Ok(()),
+            Ok(_) => Err(ConfigError::invalid(name, text, &"Value must be at least 0")),
+            Err(reason) => Err(ConfigError::invalid(name, text, &reason)),
+        };
+    }
+    Ok(())
 }
 
 /// Names under which the same thing may be set, the one that counts first; just `name` for most.

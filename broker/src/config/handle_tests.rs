@@ -91,7 +91,7 @@ fn changes_are_validated_in_kafkas_words() {
         "PEM",
         true,
         Err(
-            "These security configs can be dynamically updated only per-listener using the listener prefix: Set(ssl.keystore.type)",
+            "These security configs can be dynamically updated only per-listener using the listener prefix: HashSet(ssl.keystore.type)",
         ),
     );
     check("listener.name.internal.ssl.keystore.type", "PEM", true, Ok(()));

@@ -5,6 +5,7 @@
 //! place where a key is described.
 
 mod broker_config;
+mod dynamic;
 mod error;
 mod handle;
 pub mod keys;
@@ -15,6 +16,7 @@ mod protocol_version;
 mod value;
 
 pub use broker_config::BrokerConfig;
+pub use dynamic::{Ignored, is_dynamic_password, key_type, usable};
 pub use error::ConfigError;
 pub use handle::{ConfigHandle, DYNAMIC_ONLY_KEYS, DescribedValue, ValueSource, is_dynamic, synonyms};
 pub use keys::{Importance, KEYS, Key, OWN_KEYS, UpdateMode, lookup};

@@ -7,6 +7,7 @@
 //! Invariant: an event is one line; control characters from outside (a client id, a topic name) are escaped.
 
 mod format;
+pub mod levels;
 mod queue;
 
 use std::io;
@@ -45,8 +46,8 @@ pub fn start() -> io::Result<Flusher> {
         .with_ansi(false);
     // Fails only where a subscriber is already installed (a test): then that one is used.
     if tracing_subscriber::registry()
+        .with(levels::changeable(filter))
         .with(lines)
-        .with(filter)
         .try_init()
         .is_ok()
     {

@@ -7,16 +7,12 @@ use broker_log::OpenError;
 use zk_schema_store::StoreError;
 
 use super::directories::DirectoryError;
-use crate::config::ConfigError;
 use crate::net::ListenerError;
 use crate::registration::RegisterError;
 
 /// The start has failed: one sentence for the log, exit status 1.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A dynamic configuration in ZooKeeper cannot be used.
-    #[error("the configuration in zookeeper cannot be used: {0}")]
-    DynamicConfig(#[source] ConfigError),
     /// No ZooKeeper.
     #[error("cannot connect to zookeeper at {connect}: {source}")]
     Connect {

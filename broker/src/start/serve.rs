@@ -7,7 +7,7 @@ use std::sync::Arc;
 use broker_log::{Disk, LogConfig, Logs, LogsConfig};
 use model::Millis;
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{error, info};
 
 use super::directories::Directories;
 use super::error::StartError;
@@ -19,6 +19,7 @@ use crate::logging::KAFKA_SERVER;
 use crate::net::{ConnectionLimits, Listener, SocketSettings};
 use crate::partition::{Partitions, ReplicaSettings};
 use crate::registration::{Identity, Registration};
+use crate::zookeeper::apply::usable_entries;
 use crate::{Broker, blocking, clock};
 
 /// Starts everything, in Kafka's order; what has been started is in `parts`, also after an error.
@@ -47,10 +48,13 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     }
 
     let (default, own) = zookeeper::broker_configs(&store, id).await?;
-    parts
+    let applied = parts
         .config
-        .apply_dynamic(default, own)
-        .map_err(StartError::DynamicConfig)?;
+        .apply_dynamic(usable_entries(default, false), usable_entries(own, true));
+    if let Err(error) = applied {
+        // As Kafka: whoever wrote it past the checks of brokers must not stop them.
+        error!(%error, "the dynamic configuration is not valid and is not applied");
+    }
     let config = parts.config.current();
     let logs = open_logs(parts, &config, dirs, disk, zookeeper::topic_configs(&store).await?).await?;
 

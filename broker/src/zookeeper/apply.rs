@@ -1,20 +1,29 @@
 //! What a broker does when a configuration has changed: topics' to its logs, brokers' to its own configuration.
 //!
-//! Quotas of clients, users and addresses are not acted upon yet; they are kept in ZooKeeper all the same.
+//! What cannot be used is logged and left out, never fatal: Kafka's tools, other versions and hands write to ZooKeeper
+//! past our checks. Quotas of clients, users and addresses are not acted upon yet; they are kept in ZooKeeper all the
+//! same.
+//!
+//! Source: Kafka 3.9 `TopicConfigHandler`, `BrokerConfigHandler`, `DynamicLogConfig`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use broker_log::LogConfig;
-use model::BrokerId;
+use model::{BrokerId, Millis};
 use zk_schema::config::Entity;
 
 use super::changes::{self, ConfigChange};
+use crate::config::{BrokerConfig, usable};
 use crate::{Broker, clock};
+
+const UNCLEAN_LEADER_ELECTION_ENABLE: &str = "unclean.leader.election.enable";
 
 /// Follows `/config/changes` for as long as the broker lives; end it by dropping the future.
 pub async fn follow(broker: Arc<Broker>) {
-    let mut brokers = BrokerEntries::default();
+    // As the start has read and applied them.
+    let (own, default) = broker.config.dynamic_entries();
+    let mut brokers = BrokerEntries { default, own };
     let store = broker.store.clone();
     let apply = move |change| apply(&broker, &mut brokers, change);
     changes::follow(store, clock::now, apply).await;
@@ -28,29 +37,53 @@ struct BrokerEntries {
     own: BTreeMap<String, String>,
 }
 
-fn apply(broker: &Broker, brokers: &mut BrokerEntries, change: ConfigChange) {
+fn apply(broker: &Arc<Broker>, brokers: &mut BrokerEntries, change: ConfigChange) {
     let ConfigChange { entity, config } = change;
     match entity {
         Entity::Topic(topic) => {
             let logs = broker.partitions.logs();
-            if logs.topic_overrides(&topic) != config {
+            let before = logs.topic_overrides(&topic);
+            if before != config {
                 tracing::info!(topic, ?config, "applying the topic's changed configuration");
+                let enables = |overrides: &BTreeMap<String, String>| {
+                    let value = overrides.get(UNCLEAN_LEADER_ELECTION_ENABLE);
+                    value.is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+                };
+                let newly_unclean = enables(&config) && !enables(&before);
                 logs.set_topic_overrides(&topic, config);
+                if newly_unclean {
+                    tell_controller(broker, Some(topic));
+                }
             }
         }
         Entity::Broker(None) => {
-            brokers.default = config;
+            brokers.default = usable_entries(config, false);
             apply_brokers(broker, brokers);
         }
         Entity::Broker(Some(id)) if BrokerId(id) == broker.id => {
-            brokers.own = config;
+            brokers.own = usable_entries(config, true);
             apply_brokers(broker, brokers);
         }
         Entity::Broker(Some(_)) | Entity::Client(_) | Entity::User(_) | Entity::UserClient(..) | Entity::Ip(_) => {}
     }
 }
 
-fn apply_brokers(broker: &Broker, entries: &BrokerEntries) {
+/// The entries of `/config/brokers/N` or `/config/brokers/<default>` that count; the others are named in the log.
+pub(crate) fn usable_entries(entries: BTreeMap<String, String>, per_broker: bool) -> BTreeMap<String, String> {
+    let (used, ignored) = usable(entries, per_broker);
+    for entry in ignored {
+        tracing::error!(
+            name = entry.name,
+            reason = entry.reason,
+            per_broker,
+            "a dynamic configuration in zookeeper is ignored"
+        );
+    }
+    used
+}
+
+fn apply_brokers(broker: &Arc<Broker>, entries: &BrokerEntries) {
+    let before = broker.config.current();
     match broker
         .config
         .apply_dynamic(entries.default.clone(), entries.own.clone())
@@ -58,13 +91,39 @@ fn apply_brokers(broker: &Broker, entries: &BrokerEntries) {
         Ok(false) => {}
         Ok(true) => {
             tracing::info!("the broker's dynamic configuration has changed");
-            let config = broker.config.current();
-            match LogConfig::from_broker(|key| config.originals.get(key).map(String::as_str)) {
-                Ok(defaults) => broker.partitions.logs().set_defaults(defaults),
-                Err(error) => tracing::error!(%error, "the changed defaults of topics are not valid"),
-            }
+            reconfigure(broker, &before, &broker.config.current());
         }
         // Whoever wrote it past our checks; Kafka goes on with what it has, too.
         Err(error) => tracing::error!(%error, "the dynamic configuration is not valid and is not applied"),
     }
+}
+
+/// Passes on what others keep a copy of; all else reads the configuration when it needs it.
+fn reconfigure(broker: &Arc<Broker>, before: &BrokerConfig, after: &BrokerConfig) {
+    let logs = broker.partitions.logs();
+    match (log_defaults(before), log_defaults(after)) {
+        (Ok(before), Ok(after)) if before == after => {}
+        (_, Ok(after)) => logs.set_defaults(after),
+        (_, Err(error)) => tracing::error!(%error, "the changed defaults of topics are not valid"),
+    }
+    if before.producer_id_expiration_ms != after.producer_id_expiration_ms {
+        logs.set_producer_id_expiration(Millis(i64::from(after.producer_id_expiration_ms)));
+    }
+    if after.unclean_leader_election_enable && !before.unclean_leader_election_enable {
+        tell_controller(broker, None);
+    }
+}
+
+fn log_defaults(config: &BrokerConfig) -> Result<LogConfig, broker_log::config::ConfigError> {
+    LogConfig::from_broker(|key| config.originals.get(key).map(String::as_str))
+}
+
+/// The controller, if it is hosted here, may now elect leaders that are not in sync, for one topic or for all.
+fn tell_controller(broker: &Arc<Broker>, topic: Option<String>) {
+    let broker = Arc::clone(broker);
+    tokio::spawn(async move {
+        if let Some(controller) = broker.controller() {
+            controller.unclean_election_enabled(topic.as_deref()).await;
+        }
+    });
 }
