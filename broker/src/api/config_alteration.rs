@@ -185,7 +185,11 @@ async fn alter_broker(cx: &RequestContext, wish: &Wish, mode: Mode, validate_onl
             (passwords, usable(plain, per_broker).0)
         }
     };
-    if let Some(entry) = wish.entries.iter().find(|entry| !(SET..=SUBTRACT).contains(&entry.operation)) {
+    if let Some(entry) = wish
+        .entries
+        .iter()
+        .find(|entry| !(SET..=SUBTRACT).contains(&entry.operation))
+    {
         return Err(Refusal::invalid_request(format!(
             "Unknown operations type {}",
             entry.operation
@@ -209,7 +213,11 @@ async fn alter_broker(cx: &RequestContext, wish: &Wish, mode: Mode, validate_onl
     after.extend(passwords.into_iter().filter(|(name, _)| !deleted(name)));
     if !validate_only {
         let names: Vec<&String> = after.keys().collect();
-        tracing::info!(broker = wish.name, ?names, "updating the brokers with a new configuration");
+        tracing::info!(
+            broker = wish.name,
+            ?names,
+            "updating the brokers with a new configuration"
+        );
         configs::change(store, &entity, &after).await?;
     }
     Ok(())

@@ -25,7 +25,13 @@ fn operations_change_what_is_set() {
     check("retention.ms", Some("5"), DELETE, "", None);
     check("no.such", Some("5"), DELETE, "", None);
     check(policy, None, APPEND, "compact", Some("delete,compact"));
-    check(policy, Some("compact"), APPEND, "delete,compact", Some("compact,delete"));
+    check(
+        policy,
+        Some("compact"),
+        APPEND,
+        "delete,compact",
+        Some("compact,delete"),
+    );
     check(policy, Some(""), APPEND, "compact", Some("compact"));
     check(policy, None, SUBTRACT, "delete", Some(""));
     check(policy, Some("compact,delete"), SUBTRACT, "delete", Some("compact"));
@@ -38,9 +44,17 @@ fn operations_change_what_is_set() {
 #[test]
 fn what_is_no_list_is_refused() {
     let check = |name: &str, operation: i8, of_broker: bool, code: ErrorCode, message: Option<&str>| {
-        let list_default = if of_broker { broker_list_default } else { topic_list_default };
+        let list_default = if of_broker {
+            broker_list_default
+        } else {
+            topic_list_default
+        };
         let refusal = altered(Entries::new(), &[entry(name, operation, Some("1"))], list_default).unwrap_err();
-        assert_eq!((refusal.code, refusal.message.as_deref()), (code, message), "{name} {operation}");
+        assert_eq!(
+            (refusal.code, refusal.message.as_deref()),
+            (code, message),
+            "{name} {operation}"
+        );
     };
     check(
         "retention.ms",
@@ -73,7 +87,11 @@ fn a_key_counts_once_and_has_a_value() {
         Err("Error due to duplicate config keys"),
     );
     check(
-        &[entry("a", SET, None), entry("b", APPEND, None), entry("c", DELETE, None)],
+        &[
+            entry("a", SET, None),
+            entry("b", APPEND, None),
+            entry("c", DELETE, None),
+        ],
         Err("Null value not supported for : a, b"),
     );
 }
@@ -81,7 +99,9 @@ fn a_key_counts_once_and_has_a_value() {
 #[test]
 fn loggers_are_checked_before_any_is_changed() {
     let check = |operation: i8, name: &str, level: Option<&str>, expected: Result<(), Refusal>| {
-        let found = check_logger(&entry(name, operation, level), |logger| ["root", "broker"].contains(&logger));
+        let found = check_logger(&entry(name, operation, level), |logger| {
+            ["root", "broker"].contains(&logger)
+        });
         assert_eq!(found, expected, "{name} {operation} {level:?}");
     };
     let config = |message: &str| Err(Refusal::new(ErrorCode::InvalidConfig, message));

@@ -65,7 +65,10 @@ pub(super) fn of_topic_overrides(
 
 fn topic_entry(broker: &ConfigHandle, config: &LogConfig, key: &topic::Key) -> Entry {
     let of = topic_type(key.kind);
-    let shown = |text: &str| of.parse(text).map_or_else(|_| text.to_owned(), |value| value.to_string());
+    let shown = |text: &str| {
+        of.parse(text)
+            .map_or_else(|_| text.to_owned(), |value| value.to_string())
+    };
     // Only the first synonym counts: where a topic's `retention.ms` comes from `log.retention.hours`, Kafka says
     // nothing and calls it a default.
     let mut synonyms = match key.synonyms.first() {
@@ -100,7 +103,9 @@ fn topic_documentation(key: &topic::Key) -> Option<&'static str> {
         "follower.replication.throttled.replicas" => {
             Some("Replicas that fetch records at the throttled rate: `partition:broker,…` or `*`.")
         }
-        name if name.starts_with("remote.") => Some("Tiered storage, which brokers of a ZooKeeper cluster do not have."),
+        name if name.starts_with("remote.") => {
+            Some("Tiered storage, which brokers of a ZooKeeper cluster do not have.")
+        }
         _ => lookup(key.synonyms.first()?.name).map(|key| key.doc),
     }
 }

@@ -34,7 +34,12 @@ fn a_topic_is_described_as_by_kafka() {
         .map(|entry| {
             let value = entry.value.as_deref().unwrap_or("null");
             let source = entry.source as i8;
-            format!("{}\t{value}\t{source}\t{}\t{}", entry.name, entry.config_type, synonyms(entry))
+            format!(
+                "{}\t{value}\t{source}\t{}\t{}",
+                entry.name,
+                entry.config_type,
+                synonyms(entry)
+            )
         })
         .collect();
     // The captured broker ran with `log.segment.delete.delay.ms` and the like at their defaults.
@@ -85,7 +90,10 @@ fn a_broker_is_described_as_by_kafka() {
     }
     let known: Vec<&str> = rows.iter().map(|row| row[0]).collect();
     assert_eq!(
-        entries.keys().filter(|name| !known.contains(&name.as_str())).collect::<Vec<_>>(),
+        entries
+            .keys()
+            .filter(|name| !known.contains(&name.as_str()))
+            .collect::<Vec<_>>(),
         Vec::<&String>::new()
     );
 }
@@ -104,12 +112,20 @@ fn layers_show_in_the_order_in_which_they_count() {
     let topic = of_topic_overrides(
         &handle,
         &defaults,
-        map(&[("max.message.bytes", "10"), ("segment.bytes", "bad"), ("from.elsewhere", "x")]),
+        map(&[
+            ("max.message.bytes", "10"),
+            ("segment.bytes", "bad"),
+            ("from.elsewhere", "x"),
+        ]),
     );
     let broker = of_broker(&handle);
     let check = |entries: &[Entry], name: &str, value: Option<&str>, expected: &str| {
         let entry = entries.iter().find(|entry| entry.name == name).unwrap();
-        assert_eq!((entry.value.as_deref(), synonyms(entry).as_str()), (value, expected), "{name}");
+        assert_eq!(
+            (entry.value.as_deref(), synonyms(entry).as_str()),
+            (value, expected),
+            "{name}"
+        );
     };
     check(
         &topic,
@@ -123,7 +139,12 @@ fn layers_show_in_the_order_in_which_they_count() {
         Some("5000"),
         "3:log.retention.ms=5000 4:log.retention.hours=1 5:log.retention.hours=168",
     );
-    check(&topic, "segment.bytes", Some("1073741824"), "5:log.segment.bytes=1073741824");
+    check(
+        &topic,
+        "segment.bytes",
+        Some("1073741824"),
+        "5:log.segment.bytes=1073741824",
+    );
     check(&topic, "from.elsewhere", None, "1:from.elsewhere=null");
     check(
         &broker,

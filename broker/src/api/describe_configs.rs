@@ -40,7 +40,8 @@ async fn handle(cx: &RequestContext, request: DescribeConfigsRequest) -> Describ
         documentation: request.include_documentation,
     };
     // One resource of an unknown kind fails all of them: Kafka looks at the kinds while it authorises.
-    let unknown = |resource: &DescribeConfigsResource| ResourceKind::of(resource.resource_type) == ResourceKind::Unknown;
+    let unknown =
+        |resource: &DescribeConfigsResource| ResourceKind::of(resource.resource_type) == ResourceKind::Unknown;
     let all_refused = request.resources.iter().any(unknown);
     let mut results = Vec::with_capacity(request.resources.len());
     for resource in request.resources {
@@ -90,9 +91,7 @@ async fn describe(
             check_broker(id, name, "Broker", &expected)?;
             Ok(shown_all(config_entries::of_broker(config)))
         }
-        ResourceKind::BrokerLogger if name.is_empty() => {
-            Err(Refusal::invalid_request("Broker id must not be empty"))
-        }
+        ResourceKind::BrokerLogger if name.is_empty() => Err(Refusal::invalid_request("Broker id must not be empty")),
         ResourceKind::BrokerLogger => {
             let expected = format!("Unexpected broker id, expected {id} but received {name}");
             check_broker(id, name, "Broker", &expected)?;

@@ -100,9 +100,17 @@ pub fn key_type(name: &str) -> Option<Type> {
 /// Whether a running broker may go from one configuration to the other: numbers of threads at most halve or double.
 pub(super) fn check_thread_counts(current: &BrokerConfig, next: &BrokerConfig) -> Result<(), ConfigError> {
     let pools = [
-        ("background.threads", current.background_threads, next.background_threads),
+        (
+            "background.threads",
+            current.background_threads,
+            next.background_threads,
+        ),
         ("num.io.threads", current.num_io_threads, next.num_io_threads),
-        ("num.network.threads", current.num_network_threads, next.num_network_threads),
+        (
+            "num.network.threads",
+            current.num_network_threads,
+            next.num_network_threads,
+        ),
         (
             "num.recovery.threads.per.data.dir",
             current.num_recovery_threads_per_data_dir,
@@ -199,7 +207,9 @@ mod tests {
                     "Invalid value org.apache.kafka.common.config.ConfigException: {reason} for configuration Invalid dynamic configuration"
                 )
             });
-            let found = handle.validate_dynamic(&entries, true).map_err(|error| error.to_string());
+            let found = handle
+                .validate_dynamic(&entries, true)
+                .map_err(|error| error.to_string());
             assert_eq!(found, wrapped, "{name}={value}");
         };
         check("num.io.threads", "12", Ok(()));

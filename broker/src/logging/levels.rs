@@ -140,7 +140,10 @@ impl Table {
 
     /// Its own level, or that of the longest target that it starts with, as `Targets` decides.
     fn level(&self, logger: &str) -> LevelFilter {
-        let above = self.own.iter().filter(|(target, _)| logger.starts_with(target.as_str()));
+        let above = self
+            .own
+            .iter()
+            .filter(|(target, _)| logger.starts_with(target.as_str()));
         above
             .max_by_key(|(target, _)| target.len())
             .map_or(self.root, |(_, level)| *level)
