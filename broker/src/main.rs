@@ -35,6 +35,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// Lets the process open as many files as the system allows, as Java's runtime does: each partition needs one or more.
+fn raise_file_limit() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(cause) = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit) {
+        tracing::warn!("cannot raise the limit of open files: {cause}");
+    }
+}
+
 fn run_broker(run: Run) -> ExitCode {
     let flusher = match logging::start() {
         Ok(flusher) => flusher,
@@ -43,6 +52,7 @@ fn run_broker(run: Run) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    raise_file_limit();
     let status = match config::load(&run.into_sources()) {
         Ok(loaded) => match runtime() {
             Ok(runtime) => {

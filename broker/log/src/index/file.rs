@@ -46,7 +46,8 @@ pub(super) struct IndexFile<const N: usize> {
 }
 
 struct Open<const N: usize> {
-    file: Arc<File>,
+    /// `None` while nobody has needed it for a while: a thousand idle partitions must not hold two thousand handles.
+    file: Option<Arc<File>>,
     /// Entries in the file.
     count: usize,
     /// The newest of them; the last one is the last of the file. All of them while there are few.
@@ -102,7 +103,7 @@ impl<const N: usize> IndexFile<N> {
         }
         self.disk.set_len(&file, &path, len)?;
         *state = Some(Open {
-            file: Arc::new(file),
+            file: Some(Arc::new(file)),
             count: 0,
             tail: Vec::new(),
             len,
@@ -124,6 +125,16 @@ impl<const N: usize> IndexFile<N> {
         }
     }
 
+    /// The file's handle.
+    fn handle(&self, open: &mut Open<N>) -> Result<Arc<File>, DiskError> {
+        if let Some(file) = &open.file {
+            return Ok(file.clone());
+        }
+        let file = Arc::new(self.disk.open(&self.path())?);
+        open.file = Some(file.clone());
+        Ok(file)
+    }
+
     fn load(&self) -> Result<Open<N>, DiskError> {
         let path = self.path();
         let file = self.disk.open(&path)?;
@@ -143,14 +154,14 @@ impl<const N: usize> IndexFile<N> {
             }
         }
         let mut open = Open {
-            file: Arc::new(file),
+            file: Some(Arc::new(file)),
             count: used,
             tail: Vec::new(),
             len,
             dirty: false,
             page: None,
         };
-        open.reload_tail(&path)?;
+        self.reload_tail(&mut open)?;
         Ok(open)
     }
 
@@ -171,7 +182,7 @@ impl<const N: usize> IndexFile<N> {
             } else if at >= open.tail_start() {
                 Err(Some(open.tail[at - open.tail_start()]))
             } else {
-                Ok(open.file.clone())
+                Ok(self.handle(open)?)
             })
         })?;
         match file {
@@ -202,7 +213,7 @@ impl<const N: usize> IndexFile<N> {
             } else if start == 0 {
                 Where::Found(0, None)
             } else {
-                Where::Below(open.file.clone(), start)
+                Where::Below(self.handle(open)?, start)
             })
         })?;
         match place {
@@ -266,7 +277,8 @@ impl<const N: usize> IndexFile<N> {
         debug_assert!(entry != [0; N], "zeros would read as unused");
         self.with(|open| {
             let position = (open.count * N) as u64;
-            self.disk.write_at(&open.file, || self.path(), &entry, position)?;
+            let file = self.handle(open)?;
+            self.disk.write_at(&file, || self.path(), &entry, position)?;
             open.count += 1;
             open.len = open.len.max(position + N as u64);
             open.dirty = true;
@@ -286,15 +298,16 @@ impl<const N: usize> IndexFile<N> {
                 return Ok(());
             }
             let (kept, len) = ((count * N) as u64, open.len);
+            let file = self.handle(open)?;
             // Cutting and growing again zeroes what was cut: a crash between the two leaves a shorter, valid index.
-            self.disk.set_len(&open.file, &path, kept)?;
+            self.disk.set_len(&file, &path, kept)?;
             open.len = kept;
-            self.disk.set_len(&open.file, &path, len)?;
+            self.disk.set_len(&file, &path, len)?;
             open.len = len;
             open.count = count;
             open.dirty = true;
             open.page = None;
-            open.reload_tail(&path)
+            self.reload_tail(open)
         })
     }
 
@@ -303,7 +316,8 @@ impl<const N: usize> IndexFile<N> {
         self.with(|open| {
             let len = (open.count * N) as u64;
             if open.len != len {
-                self.disk.set_len(&open.file, &self.path(), len)?;
+                let file = self.handle(open)?;
+                self.disk.set_len(&file, &self.path(), len)?;
                 open.len = len;
                 open.dirty = true;
             }
@@ -316,7 +330,8 @@ impl<const N: usize> IndexFile<N> {
         self.with(|open| {
             let len = (u64::from(max_bytes) / N as u64 * N as u64).max((open.count * N) as u64);
             if open.len != len {
-                self.disk.set_len(&open.file, &self.path(), len)?;
+                let file = self.handle(open)?;
+                self.disk.set_len(&file, &self.path(), len)?;
                 open.len = len;
             }
             Ok(())
@@ -329,8 +344,9 @@ impl<const N: usize> IndexFile<N> {
             let mut state = self.state.lock();
             match state.as_mut() {
                 Some(open) if open.dirty => {
+                    let file = self.handle(open)?;
                     open.dirty = false;
-                    open.file.clone()
+                    file
                 }
                 _ => return Ok(()),
             }
@@ -342,24 +358,33 @@ impl<const N: usize> IndexFile<N> {
         })
     }
 
-    /// Forgets the handle; the next use opens the file again.
+    /// Forgets all; the next use reads the file again.
     pub(super) fn close(&self) {
         *self.state.lock() = None;
+    }
+
+    /// Closes the handle, and keeps what is known.
+    pub(super) fn rest(&self) {
+        if let Some(open) = self.state.lock().as_mut() {
+            open.file = None;
+        }
+    }
+
+    fn reload_tail(&self, open: &mut Open<N>) -> Result<(), DiskError> {
+        let keep = open.count.min(TAIL_ENTRIES);
+        let mut bytes = vec![0; keep * N];
+        if keep > 0 {
+            self.handle(open)?
+                .read_exact_at(&mut bytes, ((open.count - keep) * N) as u64)
+                .doing("read", &self.path())?;
+        }
+        open.tail = bytes.as_chunks().0.to_vec();
+        Ok(())
     }
 }
 
 impl<const N: usize> Open<N> {
     fn tail_start(&self) -> usize {
         self.count - self.tail.len()
-    }
-
-    fn reload_tail(&mut self, path: &Path) -> Result<(), DiskError> {
-        let keep = self.count.min(TAIL_ENTRIES);
-        let mut bytes = vec![0; keep * N];
-        self.file
-            .read_exact_at(&mut bytes, ((self.count - keep) * N) as u64)
-            .doing("read", path)?;
-        self.tail = bytes.as_chunks().0.to_vec();
-        Ok(())
     }
 }

@@ -122,4 +122,8 @@ impl OffsetIndex {
     pub(crate) fn close(&self) {
         self.file.close();
     }
+
+    pub(crate) fn rest(&self) {
+        self.file.rest();
+    }
 }

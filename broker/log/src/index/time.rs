@@ -104,4 +104,8 @@ impl TimeIndex {
     pub(crate) fn close(&self) {
         self.file.close();
     }
+
+    pub(crate) fn rest(&self) {
+        self.file.rest();
+    }
 }

@@ -30,6 +30,10 @@ impl Log {
             if segment.base_offset() < offset && segment.end().next_offset >= from {
                 segment.flush()?;
                 new_files |= segment.base_offset() >= from;
+                if segment.end().next_offset <= offset && !std::sync::Arc::ptr_eq(segment, &self.active()) {
+                    // It is not written any more, and seldom looked into.
+                    segment.close_indexes();
+                }
             }
         }
         let epochs = self.epochs.write().unsynced.take();

@@ -114,6 +114,7 @@ impl Segment {
         }
         segment.offset_index.create(config.segment_index_bytes)?;
         segment.time_index.create(config.segment_index_bytes)?;
+        segment.rest();
         segment.dirty.store(true, Ordering::Relaxed);
         Ok(segment)
     }
@@ -523,7 +524,15 @@ impl Segment {
     /// Makes room in the indexes: the segment is the one that is written. Source: Kafka `LogSegment.resizeIndexes`.
     pub(crate) fn activate(&self, config: &LogConfig) -> Result<(), DiskError> {
         self.offset_index.preallocate(config.segment_index_bytes)?;
-        self.time_index.preallocate(config.segment_index_bytes)
+        self.time_index.preallocate(config.segment_index_bytes)?;
+        self.rest();
+        Ok(())
+    }
+
+    /// Closes the handles of the index files until they are needed.
+    fn rest(&self) {
+        self.offset_index.rest();
+        self.time_index.rest();
     }
 
     /// Closes the index files, keeping that of the log: for segments that are seldom looked into.
