@@ -13,6 +13,8 @@
 mod hosted;
 mod loading;
 mod requests;
+#[cfg(test)]
+mod tests;
 mod topic;
 
 use std::collections::HashMap;
@@ -262,8 +264,10 @@ impl GroupCoordinator {
     }
 
     async fn try_load(&self, partition: i32) -> Result<Arc<Hosted>, loading::LoadError> {
-        let count = topic::partition_count(&self.store).await?;
-        self.partition_count.store(count, Ordering::Release);
+        if self.partition_count.load(Ordering::Acquire) == 0 {
+            let count = topic::partition_count(&self.store).await?;
+            self.partition_count.store(count, Ordering::Release);
+        }
         let name = TopicPartition::new(GROUP_METADATA_TOPIC, partition);
         let replica = self
             .partitions
