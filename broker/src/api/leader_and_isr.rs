@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{Api, RequestContext, api};
 use crate::blocking;
 use crate::partition::{LeaderAndIsrPartition, PartitionState};
+use crate::zookeeper::new_topics;
 
 pub(super) const API: Api = api!(LeaderAndIsr, 0..=7, handle);
 
@@ -37,6 +38,8 @@ async fn handle(cx: &RequestContext, request: LeaderAndIsrRequest) -> LeaderAndI
         return refuse(ErrorCode::StaleControllerEpoch);
     }
     let requests = partitions(&request);
+    let named = requests.iter().map(|asked| &asked.partition);
+    new_topics::learn(&cx.broker.store, cx.broker.partitions.logs(), named).await;
     let partitions = Arc::clone(&cx.broker.partitions);
     let (requests, codes) = blocking::run(move || {
         let codes = partitions.become_leader_or_follower(&requests);

@@ -11,6 +11,7 @@ pub mod changes;
 pub mod configs;
 pub mod consumer_offsets;
 mod error;
+pub mod new_topics;
 pub mod topics;
 
 pub use auto_create::auto_create_topic;
