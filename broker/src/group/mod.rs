@@ -22,10 +22,11 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use coordinator::group::{GroupConfig, GroupError, GroupOverview, Now, partition_for};
+use coordinator::group::{GroupConfig, GroupError, GroupOverview, Loader, Now, partition_for};
 use model::{GROUP_METADATA_TOPIC, LeaderEpoch, Millis, TopicPartition};
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 use zk_schema_store::Store;
@@ -35,6 +36,9 @@ use crate::config::ConfigHandle;
 use crate::partition::{LeadershipChange, Partitions};
 
 use hosted::Hosted;
+
+/// How many partitions are read at a time: a broker that comes back leads many at once, and each needs a buffer and a thread.
+const LOADS_AT_ONCE: usize = 2;
 
 /// How long to wait before a partition that could not be read is read again.
 const LOAD_RETRY: Duration = Duration::from_secs(1);
@@ -49,6 +53,7 @@ pub struct GroupCoordinator {
     /// How many partitions `__consumer_offsets` has; 0 while nobody knows.
     partition_count: AtomicI32,
     next_ticket: AtomicU64,
+    loads: Semaphore,
     /// The steady clock counts from here.
     origin: Instant,
     runtime: Handle,
@@ -81,6 +86,7 @@ impl GroupCoordinator {
             slots: RwLock::default(),
             partition_count: AtomicI32::new(0),
             next_ticket: AtomicU64::new(0),
+            loads: Semaphore::new(LOADS_AT_ONCE),
             origin: Instant::now(),
             runtime: Handle::current(),
             this: Weak::clone(this),
@@ -276,8 +282,14 @@ impl GroupCoordinator {
         let log = replica
             .leader_log(LeaderEpoch::NONE)
             .map_err(|_not_leader| loading::LoadError::NotLeader)?;
-        let buffer = usize::try_from(self.config.load().offsets_load_buffer_size).unwrap_or(0);
-        let loader = crate::blocking::run(move || loading::read(&log, buffer)).await?;
+        let loader = if log.log_start_offset() == log.log_end_offset() {
+            Loader::new()
+        } else {
+            // The semaphore is never closed; were it, reading more at a time would do no harm.
+            let _one_of_few = self.loads.acquire().await;
+            let buffer = usize::try_from(self.config.load().offsets_load_buffer_size).unwrap_or(0);
+            crate::blocking::run(move || loading::read(&log, buffer)).await?
+        };
         let groups = loader.finish(self.group_config(), self.now());
         Ok(Hosted::new(groups, replica, self.host()))
     }
