@@ -88,6 +88,7 @@ impl Broker {
                 self.id,
                 hosted,
                 Arc::clone(&self.metadata),
+                self.store.clone(),
                 Arc::from(config.inter_broker_listener_name.as_str()),
                 crate::controller::inter_broker_protocol(&config),
                 std::time::Duration::from_millis(u64::try_from(config.request_timeout_ms).unwrap_or(0)),

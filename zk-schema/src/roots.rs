@@ -48,7 +48,7 @@ pub const ZNODES: &[ZnodeDoc] = table! {
     "/brokers/topics/<topic>/partitions/<n>/state", "the controller", "JSON v1: leader, leader epoch, ISR, controller epoch, recovery state";
     "/cluster/id", "the first broker", "JSON \"1\": the cluster id";
     "/cluster/ottla/brokers/<id>", "the broker (ephemeral)", "empty: this broker is Ottla";
-    "/cluster/ottla/coordinators/<id>", "a dedicated coordinator (ephemeral)", "empty: there is one";
+    "/cluster/ottla/coordinators/<id>", "a dedicated coordinator (ephemeral)", "host:port: where it takes brokers' requests";
     "/config/brokers/<id>, /config/brokers/<default>", "any broker; kafka-configs", "JSON v1";
     "/config/changes/config_change_<n>", "any broker", "JSON v2: which entity; v1 is read";
     "/config/clients/<client>", "any broker; kafka-configs", "JSON v1: quotas";

@@ -1,6 +1,7 @@
 //! AlterPartitionReassignments (key 45, version 0): an administrator has the controller move replicas.
 //!
-//! Answered by the controller that this broker hosts, with NOT_CONTROLLER while it is not the one.
+//! Answered by the controller that this broker hosts, with NOT_CONTROLLER while it is not the one; or by a dedicated
+//! coordinator, to which it is passed on.
 
 use broker_wire::ErrorCode;
 use kafka_protocol::messages::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
@@ -13,8 +14,16 @@ async fn handle(
     cx: &RequestContext,
     request: AlterPartitionReassignmentsRequest,
 ) -> AlterPartitionReassignmentsResponse {
-    match cx.broker.controller() {
-        Some(controller) => controller.alter_partition_reassignments(request).await,
-        None => AlterPartitionReassignmentsResponse::default().with_error_code(ErrorCode::NotController.code()),
+    let refuse = || AlterPartitionReassignmentsResponse::default().with_error_code(ErrorCode::NotController.code());
+    let Some(channel) = cx.broker.controller_channel() else {
+        return refuse();
+    };
+    match channel.pass_on(&request, cx.version()).await {
+        Ok(Some(response)) => response,
+        Ok(None) => channel.hosted().alter_partition_reassignments(request).await,
+        Err(error) => {
+            tracing::warn!(%error, "the coordinator could not be asked");
+            refuse()
+        }
     }
 }

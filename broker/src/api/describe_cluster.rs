@@ -44,7 +44,7 @@ async fn handle(cx: &RequestContext, request: DescribeClusterRequest) -> Describ
     });
     let mut response = DescribeClusterResponse::default()
         .with_cluster_id(StrBytes::from_string(cx.broker.cluster_id.clone()))
-        .with_controller_id(WireBrokerId(image.controller_id.map_or(-1, |id| id.0)))
+        .with_controller_id(WireBrokerId(image.controller_for_clients(cx.broker_id()).0))
         .with_brokers(brokers.collect());
     if request.include_cluster_authorized_operations {
         response.cluster_authorized_operations = all_operations(ResourceType::Cluster);

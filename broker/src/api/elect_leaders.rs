@@ -1,6 +1,6 @@
 //! ElectLeaders (key 43, versions 0–2): an administrator wants preferred or unclean elections.
 //!
-//! Answered by the controller that this broker hosts. The answer waits, at most the request's timeout, until this broker's
+//! Answered by the controller that this broker hosts, or by a dedicated coordinator. The answer waits, at most the request's timeout, until this broker's
 //! own metadata shows the new leaders, because clients ask it next. Source: Kafka 3.9 `DelayedElectLeader`.
 
 use std::time::Duration;
@@ -14,13 +14,21 @@ use super::{Api, RequestContext, api};
 pub(super) const API: Api = api!(ElectLeaders, 0..=2, handle);
 
 async fn handle(cx: &RequestContext, request: ElectLeadersRequest) -> ElectLeadersResponse {
-    let Some(controller) = cx.broker.controller() else {
-        return ElectLeadersResponse::default().with_error_code(ErrorCode::NotController.code());
+    let refuse = || ElectLeadersResponse::default().with_error_code(ErrorCode::NotController.code());
+    let Some(channel) = cx.broker.controller_channel() else {
+        return refuse();
     };
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let deadline = Instant::now() + timeout;
     let mut changes = cx.broker.metadata.changes();
-    let response = controller.elect_leaders(request, cx.version()).await;
+    let response = match channel.pass_on(&request, cx.version()).await {
+        Ok(Some(response)) => response,
+        Ok(None) => channel.hosted().elect_leaders(request, cx.version()).await,
+        Err(error) => {
+            tracing::warn!(%error, "the coordinator could not be asked for elections");
+            return refuse();
+        }
+    };
     while !shown(cx, &response) {
         match tokio::time::timeout_at(deadline, changes.changed()).await {
             Ok(Ok(())) => {}

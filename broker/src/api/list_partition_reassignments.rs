@@ -1,6 +1,7 @@
 //! ListPartitionReassignments (key 46, version 0): which replicas the controller is moving.
 //!
-//! Answered by the controller that this broker hosts, with NOT_CONTROLLER while it is not the one.
+//! Answered by the controller that this broker hosts, with NOT_CONTROLLER while it is not the one; or by a dedicated
+//! coordinator, to which it is passed on.
 
 use broker_wire::ErrorCode;
 use kafka_protocol::messages::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse};
@@ -10,8 +11,16 @@ use super::{Api, RequestContext, api};
 pub(super) const API: Api = api!(ListPartitionReassignments, 0..=0, handle);
 
 async fn handle(cx: &RequestContext, request: ListPartitionReassignmentsRequest) -> ListPartitionReassignmentsResponse {
-    match cx.broker.controller() {
-        Some(controller) => controller.list_partition_reassignments(request).await,
-        None => ListPartitionReassignmentsResponse::default().with_error_code(ErrorCode::NotController.code()),
+    let refuse = || ListPartitionReassignmentsResponse::default().with_error_code(ErrorCode::NotController.code());
+    let Some(channel) = cx.broker.controller_channel() else {
+        return refuse();
+    };
+    match channel.pass_on(&request, cx.version()).await {
+        Ok(Some(response)) => response,
+        Ok(None) => channel.hosted().list_partition_reassignments(request).await,
+        Err(error) => {
+            tracing::warn!(%error, "the coordinator could not be asked");
+            refuse()
+        }
     }
 }

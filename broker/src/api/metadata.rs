@@ -26,7 +26,7 @@ async fn handle(cx: &RequestContext, request: MetadataRequest) -> MetadataRespon
     let mut response = MetadataResponse::default()
         .with_brokers(brokers(cx, &image))
         .with_cluster_id(Some(StrBytes::from_string(cx.broker.cluster_id.clone())))
-        .with_controller_id(WireBrokerId(image.controller_id.map_or(-1, |id| id.0)));
+        .with_controller_id(WireBrokerId(image.controller_for_clients(cx.broker_id()).0));
     response.topics = match &request.topics {
         // Version 0 cannot say null: an empty list means all topics.
         Some(topics) if !(topics.is_empty() && cx.version() == 0) => {

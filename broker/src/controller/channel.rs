@@ -16,6 +16,8 @@ use kafka_protocol::messages::{
 };
 use model::BrokerId;
 use tokio::sync::Mutex;
+use zk_schema::ottla;
+use zk_schema_store::{Store, StoreError};
 
 use crate::metadata::MetadataCache;
 
@@ -36,6 +38,9 @@ pub enum NoController {
     /// The connection, or the answer, failed.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// Where a dedicated coordinator is could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// The way to the controller. Cheap to share; questions over the wire are asked one at a time.
@@ -43,6 +48,7 @@ pub struct ControllerChannel {
     id: BrokerId,
     hosted: ControllerHandle,
     metadata: Arc<MetadataCache>,
+    store: Store,
     listener: Arc<str>,
     protocol: InterBrokerProtocol,
     options: Options,
@@ -61,6 +67,7 @@ impl ControllerChannel {
         id: BrokerId,
         hosted: ControllerHandle,
         metadata: Arc<MetadataCache>,
+        store: Store,
         listener: Arc<str>,
         protocol: InterBrokerProtocol,
         timeout: Duration,
@@ -69,6 +76,7 @@ impl ControllerChannel {
             id,
             hosted,
             metadata,
+            store,
             listener,
             protocol,
             options: Options {
@@ -144,16 +152,31 @@ impl ControllerChannel {
         self.send(&mut open, &request, ALLOCATE_PRODUCER_IDS).await
     }
 
-    /// The open connection to the controller of now.
-    async fn connected<'a>(&self, open: &'a mut Option<Open>) -> Result<&'a Open, NoController> {
+    /// Passes a request on to a dedicated coordinator; `None` where a broker is the controller, to which clients go
+    /// themselves.
+    ///
+    /// # Errors
+    /// The coordinator could not be asked.
+    pub async fn pass_on<R: Request>(&self, request: &R, version: i16) -> Result<Option<R::Response>, NoController> {
         let image = self.metadata.snapshot();
-        // `/controller` is newer than what the controller has told, but only brokers that it has told of can be found.
-        let controller = self
+        let dedicated = self
             .hosted
             .controller_id()
-            .filter(|id| image.brokers.contains_key(id))
-            .or(image.controller_id);
-        let controller = controller.filter(|id| *id != self.id).ok_or(NoController::Unknown)?;
+            .is_some_and(|id| id != self.id && !image.brokers.contains_key(&id));
+        if self.hosted.is_active() || !dedicated {
+            return Ok(None);
+        }
+        let mut open = self.open.lock().await;
+        self.connected(&mut open).await?;
+        self.send(&mut open, request, version).await.map(Some)
+    }
+
+    /// The open connection to the controller of now.
+    async fn connected<'a>(&self, open: &'a mut Option<Open>) -> Result<&'a Open, NoController> {
+        // `/controller` as this broker watches it is newer than what the controller has told.
+        let told = self.metadata.snapshot().controller_id;
+        let controller = self.hosted.controller_id().or(told).filter(|id| *id != self.id);
+        let controller = controller.ok_or(NoController::Unknown)?;
         if open
             .as_ref()
             .is_some_and(|it| it.to != controller || it.connection.is_closed())
@@ -161,13 +184,11 @@ impl ControllerChannel {
             *open = None;
         }
         if open.is_none() {
-            let broker = image.brokers.get(&controller).ok_or(NoController::Unknown)?;
-            let endpoint = broker.endpoints.get(&self.listener).ok_or(NoController::Unknown)?;
-            let port = u16::try_from(endpoint.port).map_err(|_| NoController::Unknown)?;
-            let connection = Connection::connect(&endpoint.host, port, self.options.clone()).await?;
+            let (host, port) = self.address(controller).await?;
+            let connection = Connection::connect(&host, port, self.options.clone()).await?;
             let versions = connection.api_versions().await?;
             let known = versions.api_keys.iter().find(|api| api.api_key == ALTER_PARTITION_KEY);
-            tracing::info!(controller = %controller, host = %endpoint.host, port, "connected to the controller");
+            tracing::info!(controller = %controller, host, port, "connected to the controller");
             *open = Some(Open {
                 to: controller,
                 connection,
@@ -175,6 +196,22 @@ impl ControllerChannel {
             });
         }
         open.as_ref().ok_or(NoController::Unknown)
+    }
+
+    /// Where the controller is: a broker's listener, or where a dedicated coordinator has registered.
+    async fn address(&self, controller: BrokerId) -> Result<(String, u16), NoController> {
+        let image = self.metadata.snapshot();
+        if let Some(broker) = image.brokers.get(&controller) {
+            let endpoint = broker.endpoints.get(&self.listener).ok_or(NoController::Unknown)?;
+            let port = u16::try_from(endpoint.port).map_err(|_| NoController::Unknown)?;
+            return Ok((endpoint.host.to_string(), port));
+        }
+        let registered = self.store.get(&ottla::coordinator_path(controller)).await?;
+        let (data, _) = registered.ok_or(NoController::Unknown)?;
+        ottla::decode_address(controller, &data).map_err(|error| {
+            tracing::warn!(%error, "coordinator's registration cannot be read");
+            NoController::Unknown
+        })
     }
 
     async fn send<R: Request>(

@@ -95,6 +95,18 @@ impl MetadataImage {
         self.topics.get(name).map_or(TopicId::ZERO, |topic| topic.id)
     }
 
+    /// Whom clients are told to take for the controller; −1 before the first update.
+    ///
+    /// A dedicated coordinator is no broker that a client could reach: then this broker, which passes on what is for the
+    /// controller.
+    pub fn controller_for_clients(&self, own: BrokerId) -> BrokerId {
+        match self.controller_id {
+            Some(id) if self.brokers.contains_key(&id) => id,
+            Some(_) => own,
+            None => BrokerId::NONE,
+        }
+    }
+
     /// The image after `request`: all live brokers replaced, the named partitions changed or removed.
     #[must_use]
     pub fn updated(&self, request: &UpdateMetadataRequest) -> Self {

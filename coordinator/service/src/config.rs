@@ -13,6 +13,8 @@ pub struct ServiceConfig {
     pub id: BrokerId,
     /// Whether a broker hosts it, or it is a process of its own.
     pub role: Role,
+    /// Where a dedicated coordinator takes requests; brokers read it where it registers.
+    pub advertised: Option<(String, u16)>,
     /// `inter.broker.protocol.version`: which versions its requests have, and what it writes.
     pub inter_broker_protocol: InterBrokerProtocol,
     /// The listener at which brokers take its requests: `control.plane.listener.name`, else `inter.broker.listener.name`.
@@ -39,6 +41,7 @@ impl ServiceConfig {
         Self {
             id,
             role: Role::HostedByBroker { eligible: true },
+            advertised: None,
             inter_broker_protocol: InterBrokerProtocol::LATEST,
             listener_name: "PLAINTEXT".to_owned(),
             socket_timeout: Duration::from_secs(30),

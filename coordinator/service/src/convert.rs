@@ -85,19 +85,16 @@ fn message(refusal: &Refusal) -> Option<StrBytes> {
 
 /// Groups by topic, in the order of first mention.
 fn by_topic<T>(items: Vec<(TopicPartition, T)>) -> Vec<(TopicName, Vec<(i32, T)>)> {
-    let mut topics: Vec<(std::sync::Arc<str>, Vec<(i32, T)>)> = Vec::new();
+    let mut topics: Vec<(TopicName, Vec<(i32, T)>)> = Vec::new();
     let mut places = BTreeMap::new();
     for (partition, item) in items {
         let place = *places.entry(partition.topic.clone()).or_insert_with(|| {
-            topics.push((partition.topic.clone(), Vec::new()));
+            topics.push((topic_name(&partition.topic), Vec::new()));
             topics.len() - 1
         });
         topics[place].1.push((partition.partition, item));
     }
     topics
-        .into_iter()
-        .map(|(name, items)| (topic_name(name), items))
-        .collect()
 }
 
 pub(crate) fn alter_partition_ask(request: &AlterPartitionRequest, version: i16) -> Ask {
@@ -243,11 +240,7 @@ pub(crate) fn elect_leaders_response(
             let asked = request.topic_partitions.iter().flatten();
             let results = asked.flat_map(|topic| {
                 let partition = |index: &i32| TopicPartition::new(topic.topic.as_str(), *index);
-                topic
-                    .partitions
-                    .iter()
-                    .map(move |index| partition(index))
-                    .collect::<Vec<_>>()
+                topic.partitions.iter().map(partition).collect::<Vec<_>>()
             });
             results.map(|partition| (partition, Err(refusal.clone()))).collect()
         }

@@ -160,14 +160,12 @@ impl Race {
         if !ours {
             self.depose("another controller has been elected").await;
         } else if self.office.is_none() {
-            // Ours by a multi whose answer was lost, or left by a resignation that could not delete it.
-            match self.store.controller_epoch().await? {
-                Some((epoch, version)) => self.take_office(epoch, version).await,
-                None => {
-                    return Err(StoreError::Other(
-                        "/controller exists without /controller_epoch".to_owned(),
-                    ));
-                }
+            // Won by a multi whose answer was lost, or left by a resignation that could not delete it. Whose epoch it is
+            // cannot be told any more, so it is not taken up but freed, and won again with an epoch of its own.
+            tracing::info!("/controller is held by this session without an office: freeing it");
+            match self.store.delete(controller::PATH, Some(stat.version)).await {
+                Ok(()) | Err(StoreError::NoNode { .. } | StoreError::BadVersion { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(Wait { watches })

@@ -20,6 +20,10 @@ pub(crate) async fn keep(config: ServiceConfig, store: Store) {
         Role::HostedByBroker { .. } => ottla::broker_path(config.id),
         Role::Dedicated => ottla::coordinator_path(config.id),
     };
+    let data = config
+        .advertised
+        .as_ref()
+        .map_or_else(Vec::new, |(host, port)| ottla::encode_address(host, *port));
     let mut session = store.session();
     let mut announced = 0;
     loop {
@@ -27,7 +31,7 @@ pub(crate) async fn keep(config: ServiceConfig, store: Store) {
         match state {
             SessionState::Closed => return,
             SessionState::Connected { session_id, generation } if generation != announced => {
-                match announce(&store, &path, session_id).await {
+                match announce(&store, &path, &data, session_id).await {
                     Ok(()) => announced = generation,
                     Err(error) => {
                         tracing::warn!(path, %error, "could not announce this process: trying again");
@@ -45,9 +49,9 @@ pub(crate) async fn keep(config: ServiceConfig, store: Store) {
 }
 
 /// Creates the znode, in place of one that an earlier session of this process has left.
-async fn announce(store: &Store, path: &str, session_id: i64) -> Result<(), StoreError> {
+async fn announce(store: &Store, path: &str, data: &[u8], session_id: i64) -> Result<(), StoreError> {
     loop {
-        match store.create_recursive(path, Vec::new(), CreateMode::Ephemeral).await {
+        match store.create_recursive(path, data, CreateMode::Ephemeral).await {
             Ok(_) => return Ok(()),
             Err(StoreError::NodeExists { .. }) => {}
             Err(error) => return Err(error),

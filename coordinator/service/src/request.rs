@@ -55,12 +55,15 @@ pub(crate) fn requests(command: &BrokerCommand, envelope: &Envelope, addresses: 
     }
 }
 
-/// Groups by topic, each with its id (zero where it has none).
+/// A topic, its id (zero where it has none), and what is said of its partitions.
+type OfTopic<'a, T> = (Arc<str>, TopicId, Vec<(i32, &'a T)>);
+
+/// Groups by topic.
 fn topics<'a, T>(
     partitions: &'a BTreeMap<TopicPartition, T>,
     ids: &BTreeMap<Arc<str>, TopicId>,
-) -> Vec<(Arc<str>, TopicId, Vec<(i32, &'a T)>)> {
-    let mut topics: Vec<(Arc<str>, TopicId, Vec<(i32, &'a T)>)> = Vec::new();
+) -> Vec<OfTopic<'a, T>> {
+    let mut topics: Vec<OfTopic<'a, T>> = Vec::new();
     for (partition, state) in partitions {
         match topics.last_mut() {
             Some((topic, _, states)) if *topic == partition.topic => states.push((partition.partition, state)),

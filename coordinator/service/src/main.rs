@@ -1,0 +1,137 @@
+//! The program `coordinator`: the controller in a process of its own.
+//!
+//! It registers below `/cluster/ottla/coordinators`, so that brokers leave the race for `/controller` to it, and takes their
+//! requests to the controller. SIGTERM and SIGINT resign in order; a second one ends at once.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use coordinator_service::{ControllerService, Settings, serve, settings};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use zk_schema_store::Store;
+
+/// Exit status after a second signal.
+const INTERRUPTED: u8 = 130;
+
+/// Holds the controller's office of a ZooKeeper-coordinated cluster apart from its brokers.
+#[derive(Debug, Parser)]
+#[command(name = "coordinator", version = concat!(env!("CARGO_PKG_VERSION"), " (ottla; compatible with Apache Kafka 3.9)"))]
+struct CommandLine {
+    /// The properties file: at least zookeeper.connect and coordinator.id.
+    #[arg(value_name = "COORDINATOR.PROPERTIES")]
+    file: PathBuf,
+    /// A setting that counts before the file; may be repeated.
+    #[arg(long = "override", value_name = "KEY=VALUE", value_parser = pair)]
+    overrides: Vec<(String, String)>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err(format!("{text} is not KEY=VALUE")),
+    }
+}
+
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("OTTLA_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .with_ansi(false)
+        .init();
+    let settings = match read(&command_line) {
+        Ok(settings) => settings,
+        Err(reason) => {
+            tracing::error!("{reason}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("coordinator")
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(run(settings)),
+        Err(error) => {
+            tracing::error!(%error, "cannot start threads");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read(command_line: &CommandLine) -> Result<Settings, String> {
+    let file = command_line.file.display();
+    let text = std::fs::read(&command_line.file).map_err(|error| format!("{file}: {error}"))?;
+    let pairs = java_properties::read(&text[..]).map_err(|error| format!("{file}: {error}"))?;
+    settings(pairs.into_iter().chain(command_line.overrides.iter().cloned())).map_err(|error| error.to_string())
+}
+
+async fn run(settings: Settings) -> ExitCode {
+    for key in &settings.unknown {
+        tracing::warn!(key, "unknown configuration is ignored");
+    }
+    let signals =
+        signal(SignalKind::terminate()).and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
+    let (mut terminate, mut interrupt) = match signals {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(%error, "cannot handle signals");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut told_to_stop = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let started = tokio::select! {
+        started = start(settings) => started,
+        () = told_to_stop() => return ExitCode::SUCCESS,
+    };
+    let (controller, store, server) = match started {
+        Ok(started) => started,
+        Err(reason) => {
+            tracing::error!("{reason}");
+            return ExitCode::FAILURE;
+        }
+    };
+    tracing::info!(id = %controller.id(), "started (coordinator)");
+    told_to_stop().await;
+    tracing::info!("shutting down");
+    let stop = async {
+        controller.stop().await;
+        server.abort();
+        store.close().await;
+    };
+    tokio::select! {
+        () = stop => ExitCode::SUCCESS,
+        () = told_to_stop() => ExitCode::from(INTERRUPTED),
+    }
+}
+
+type Started = (
+    coordinator_service::ControllerHandle,
+    Store,
+    tokio::task::JoinHandle<()>,
+);
+
+async fn start(mut settings: Settings) -> Result<Started, String> {
+    let (host, port) = &settings.listen;
+    let listener = TcpListener::bind((host.as_str(), *port))
+        .await
+        .map_err(|error| format!("{host}:{port}: {error}"))?;
+    // Port 0 is whichever was free.
+    let port = listener.local_addr().map_err(|error| error.to_string())?.port();
+    settings.service.advertised = Some((settings.advertised_host, port));
+    let store = Store::connect(settings.store)
+        .await
+        .map_err(|error| error.to_string())?;
+    let controller = ControllerService::start(settings.service, store.clone());
+    let server = tokio::spawn(serve(listener, controller.clone()));
+    Ok((controller, store, server))
+}
