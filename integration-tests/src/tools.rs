@@ -1,8 +1,12 @@
 //! The stock tools and clients, run to their end with a deadline.
+//!
+//! Each run is a line on standard error, past the test framework's capturing: the log of a passed suite shows who was at work.
 
-use crate::process::{Outcome, run, run_with_input};
+use crate::process::{Outcome, run_with_input};
 use crate::repository;
+use std::io::Write;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// No stock tool takes longer than this on a machine with two busy cores, unless something hangs.
 const DEADLINE_SECONDS: u64 = 90;
@@ -12,6 +16,20 @@ fn words(program: &str, arguments: &[&str]) -> Vec<String> {
         .chain(arguments.iter().copied())
         .map(str::to_owned)
         .collect()
+}
+
+/// Runs `all`, which the log knows as `name` with `arguments`.
+fn run_and_tell(name: &str, arguments: &[&str], all: &[String], input: &[u8]) -> Outcome {
+    let begin = Instant::now();
+    let outcome = run_with_input(all, input, DEADLINE_SECONDS);
+    let mut line = format!("    {name} {}", arguments.join(" ")).replace('\n', " ");
+    if let Some((cut, _)) = line.char_indices().nth(150) {
+        line.truncate(cut);
+        line.push('…');
+    }
+    // Nobody can be told if this fails, and nothing depends on it.
+    let _ = writeln!(std::io::stderr(), "{line}  [{:.1} s]", begin.elapsed().as_secs_f32());
+    outcome
 }
 
 /// Runs one of Kafka's own tools: `kafka("kafka-topics", &["--list", …])`.
@@ -24,17 +42,21 @@ pub fn kafka_with_input(tool: &str, arguments: &[&str], input: &[u8]) -> Outcome
     let launcher = repository().join("integration-tests/tools/kafka").display().to_string();
     let mut all = words(&launcher, &[tool]);
     all.extend(arguments.iter().map(|a| (*a).to_owned()));
-    run_with_input(&all, input, DEADLINE_SECONDS)
+    run_and_tell(tool, arguments, &all, input)
 }
 
 /// Runs kcat.
 pub fn kcat(arguments: &[&str]) -> Outcome {
-    run(&words("kcat", arguments), DEADLINE_SECONDS)
+    kcat_with_input(arguments, &[])
 }
 
 /// As [`kcat`], with something on its standard input.
 pub fn kcat_with_input(arguments: &[&str], input: &[u8]) -> Outcome {
-    run_with_input(&words("kcat", arguments), input, DEADLINE_SECONDS)
+    // Metadata is asked for again and again while something is waited for.
+    if arguments.contains(&"-L") {
+        return run_with_input(&words("kcat", arguments), input, DEADLINE_SECONDS);
+    }
+    run_and_tell("kcat", arguments, &words("kcat", arguments), input)
 }
 
 /// Runs one of the clients of `tools/clients`: `python/confluent.py`, `python/pure.py`, `node/client.js` or `go`.
@@ -64,7 +86,7 @@ pub fn client(name: &str, arguments: &[&str]) -> Outcome {
     let mut all = vec!["env".to_owned(), modules, program.display().to_string()];
     all.extend(script);
     all.extend(arguments.iter().map(|a| (*a).to_owned()));
-    run(&all, DEADLINE_SECONDS)
+    run_and_tell(name, arguments, &all, &[])
 }
 
 /// Where `tools/set-up` puts what it fetches; see `tools/lib.sh`.
