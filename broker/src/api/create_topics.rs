@@ -185,3 +185,59 @@ fn result(name: &TopicName, done: Result<Done, AdminError>) -> CreatableTopicRes
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_wire::codec::encode_response;
+    use kafka_protocol::protocol::StrBytes;
+
+    use super::*;
+    use crate::config::{DescribedValue, ValueSource};
+
+    /// The codec refuses fields that a version does not have.
+    #[test]
+    fn every_version_can_say_what_became_of_a_topic() {
+        let name = TopicName(StrBytes::from_static_str("t"));
+        let done = || Done {
+            topic_id: topics::new_topic_id(),
+            partitions: 3,
+            replication_factor: 2,
+            entries: vec![config_entries::Entry {
+                name: "retention.ms".into(),
+                value: Some("1".into()),
+                source: ValueSource::Topic,
+                read_only: false,
+                is_sensitive: false,
+                synonyms: vec![DescribedValue {
+                    name: "log.retention.hours".into(),
+                    value: Some("168".into()),
+                    source: ValueSource::Default,
+                }],
+                config_type: 5,
+                documentation: None,
+            }],
+        };
+        for version in 0..=7 {
+            let results = vec![
+                result(&name, Ok(done())),
+                result(&name, Err(AdminError::TimedOut)),
+                result(&name, Err(AdminError::refused(ErrorCode::InvalidConfig, "no"))),
+            ];
+            let response = CreateTopicsResponse::default().with_topics(results);
+            assert!(encode_response(1, API.key, version, &response).is_ok(), "{version}");
+        }
+    }
+
+    #[test]
+    fn names_that_cannot_be_asked_for_are_refused() {
+        let check = |name: &'static str, times: usize, message: Option<&str>| {
+            let topic = CreatableTopic::default().with_name(TopicName(StrBytes::from_static_str(name)));
+            let refused = refuse_name(&topic, times).and_then(|error| error.message());
+            assert_eq!(refused.as_deref(), message, "{name} {times}");
+        };
+        check("t", 1, None);
+        check("t", 2, Some("Found multiple entries for this topic."));
+        let prohibited = "Creation of internal topic __cluster_metadata is prohibited.";
+        check("__cluster_metadata", 1, Some(prohibited));
+    }
+}

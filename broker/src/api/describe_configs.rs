@@ -158,3 +158,89 @@ impl Shown {
         result.with_documentation(documentation.map(wire))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_log::LogConfig;
+    use broker_wire::codec::encode_response;
+
+    use super::*;
+    use crate::config::{BrokerConfig, ConfigHandle};
+
+    fn handle() -> ConfigHandle {
+        let set = [
+            ("zookeeper.connect", "localhost:2181"),
+            ("log.retention.hours", "24"),
+            ("message.max.bytes", "2000"),
+            ("ssl.keystore.password", "secret"),
+            ("no.such.key", "x"),
+        ];
+        let pairs = set.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        ConfigHandle::new(BrokerConfig::from_pairs(pairs).unwrap())
+    }
+
+    fn entry(entries: Vec<Entry>, name: &str) -> Entry {
+        entries.into_iter().find(|entry| entry.name == name).unwrap()
+    }
+
+    #[test]
+    fn a_topics_values_say_where_they_come_from() {
+        let handle = handle();
+        let defaults = LogConfig::from_broker(|key| match key {
+            "log.retention.hours" => Some("24"),
+            "message.max.bytes" => Some("2000"),
+            _ => None,
+        })
+        .unwrap();
+        let overrides = [("cleanup.policy".to_owned(), "compact, delete".to_owned())].into();
+        let config = LogConfig::resolve(&defaults, &overrides).unwrap();
+        let check = |name: &str, value: &str, source: ValueSource, synonyms: &[&str]| {
+            let entry = entry(config_entries::of_topic(&handle, &config), name);
+            assert_eq!((entry.value.as_deref(), entry.source), (Some(value), source), "{name}");
+            let found: Vec<&str> = entry.synonyms.iter().map(|synonym| synonym.name.as_str()).collect();
+            assert_eq!(found, synonyms, "{name}");
+        };
+        use ValueSource::{Default, StaticBroker, Topic};
+        check(
+            "cleanup.policy",
+            "compact,delete",
+            Topic,
+            &["cleanup.policy", "log.cleanup.policy"],
+        );
+        // The broker's hours do not count as a synonym of its milliseconds here (Kafka `ConfigHelper.configSynonyms`).
+        check("retention.ms", "86400000", Default, &[]);
+        let message = &["message.max.bytes", "message.max.bytes"];
+        check("max.message.bytes", "2000", StaticBroker, message);
+        check("segment.bytes", "1073741824", Default, &["log.segment.bytes"]);
+        check("leader.replication.throttled.replicas", "", Default, &[]);
+        assert_eq!(config_entries::of_topic(&handle, &config).len(), 36);
+    }
+
+    #[test]
+    fn a_brokers_secrets_stay_secret() {
+        let handle = handle();
+        for name in ["ssl.keystore.password", "no.such.key"] {
+            let entry = entry(config_entries::of_broker(&handle), name);
+            assert!(entry.is_sensitive && entry.value.is_none(), "{name}");
+            assert!(entry.synonyms.iter().all(|synonym| synonym.value.is_none()), "{name}");
+        }
+        assert_eq!(config_entries::of_all_brokers(&handle), []);
+    }
+
+    /// The codec refuses fields that a version does not have.
+    #[test]
+    fn every_version_can_show_every_entry() {
+        let entries = config_entries::of_broker(&handle());
+        for version in 0..=4 {
+            let shown = Shown {
+                version,
+                synonyms: true,
+                documentation: true,
+            };
+            let configs = entries.iter().cloned().map(|entry| shown.entry(entry)).collect();
+            let result = DescribeConfigsResult::default().with_configs(configs);
+            let response = DescribeConfigsResponse::default().with_results(vec![result]);
+            assert!(encode_response(1, API.key, version, &response).is_ok(), "{version}");
+        }
+    }
+}
