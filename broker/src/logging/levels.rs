@@ -1,7 +1,7 @@
 //! Levels of loggers that change while the broker runs: the `BROKER_LOGGER` resource of KIP-412.
 //!
-//! A logger is a `tracing` target; `root` stands for all without a level of their own. Known are the rooms of this
-//! program and whatever `OTTLA_LOG` names. Levels are Kafka's words; nothing is ever logged at `FATAL`, so it silences.
+//! A logger is a `tracing` target, written with dots (`broker.api`): Kafka's tools refuse colons. `root` stands for all
+//! without a level of their own. Known are the rooms of this program and whatever `OTTLA_LOG` names. Levels are Kafka's words; nothing is ever logged at `FATAL`, so it silences.
 //! They last until the process ends: nothing of it is written to ZooKeeper.
 //!
 //! Source: Kafka 3.9 `Log4jController`, `LogLevelConfig`.
@@ -125,14 +125,24 @@ impl Table {
         Targets::new().with_default(self.root).with_targets(own)
     }
 
+    fn known(&self) -> impl Iterator<Item = &str> {
+        self.own.keys().map(String::as_str).chain(LOGGERS.iter().copied())
+    }
+
+    /// The target of the logger called so.
+    fn target(&self, logger: &str) -> Option<String> {
+        let mut known = self.known();
+        known.find(|target| dotted(target) == logger).map(str::to_owned)
+    }
+
     fn exists(&self, logger: &str) -> bool {
-        logger == ROOT_LOGGER || LOGGERS.contains(&logger) || self.own.contains_key(logger)
+        logger == ROOT_LOGGER || self.target(logger).is_some()
     }
 
     fn all(&self) -> BTreeMap<String, &'static str> {
-        let named = self.own.keys().map(String::as_str).chain(LOGGERS.iter().copied());
-        let mut all: BTreeMap<_, _> = named
-            .map(|logger| (logger.to_owned(), kafkas_name(self.level(logger))))
+        let mut all: BTreeMap<_, _> = self
+            .known()
+            .map(|target| (dotted(target), kafkas_name(self.level(target))))
             .collect();
         all.insert(ROOT_LOGGER.to_owned(), kafkas_name(self.root));
         all
@@ -145,30 +155,34 @@ impl Table {
             .iter()
             .filter(|(target, _)| logger.starts_with(target.as_str()));
         above
-            .max_by_key(|(target, _)| target.len())
+            .max_by_key(|(other, _)| other.len())
             .map_or(self.root, |(_, level)| *level)
     }
 
     fn set(&mut self, logger: &str, level: &str) -> bool {
         let Some(level) = filter(level) else { return false };
-        if !self.exists(logger) {
-            return false;
-        }
         if logger == ROOT_LOGGER {
             self.root = level;
-        } else {
-            self.own.insert(logger.to_owned(), level);
+            return true;
         }
-        true
+        let target = self.target(logger);
+        let known = target.is_some();
+        self.own.extend(target.map(|target| (target, level)));
+        known
     }
 
     fn unset(&mut self, logger: &str) -> bool {
-        if logger == ROOT_LOGGER || !self.exists(logger) {
-            return false;
+        let target = self.target(logger);
+        if let Some(target) = &target {
+            self.own.remove(target);
         }
-        self.own.remove(logger);
-        true
+        target.is_some()
     }
+}
+
+/// `broker.api` for `broker::api`.
+fn dotted(target: &str) -> String {
+    target.replace("::", ".")
 }
 
 fn filter(level: &str) -> Option<LevelFilter> {
@@ -208,14 +222,19 @@ mod tests {
         let check = |table: &Table, logger: &str, level: &str| assert_eq!(table.all()[logger], level, "{logger}");
         check(&table, "root", "INFO");
         check(&table, "zookeeper_client", "WARN");
-        check(&table, "mine::own", "DEBUG");
-        check(&table, "broker::net", "INFO");
+        check(&table, "mine.own", "DEBUG");
+        check(&table, "broker.net", "INFO");
         assert!(table.set("broker", "TRACE"));
-        check(&table, "broker::net", "TRACE");
+        check(&table, "broker.net", "TRACE");
+        assert!(table.set("broker.net", "ERROR"));
+        check(&table, "broker.net", "ERROR");
+        assert!(table.targets().would_enable("broker::api", &tracing::Level::TRACE));
+        assert!(!table.targets().would_enable("broker::net", &tracing::Level::WARN));
         assert!(table.set("root", "FATAL"));
         check(&table, "kafka.server.KafkaServer", "FATAL");
         assert!(table.unset("broker"));
-        check(&table, "broker::net", "FATAL");
+        assert!(table.unset("broker.net"));
+        check(&table, "broker.net", "FATAL");
         assert!(table.targets().would_enable("mine::own", &tracing::Level::DEBUG));
         assert!(!table.targets().would_enable("broker::net", &tracing::Level::ERROR));
     }
@@ -228,5 +247,6 @@ mod tests {
         assert!(!table.unset("kafka.log.LogCleaner"));
         assert!(!table.unset("root"));
         assert!(!table.exists("other"));
+        assert!(!table.exists("broker::net"));
     }
 }
