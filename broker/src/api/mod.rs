@@ -181,6 +181,9 @@ pub async fn serve(broker: &Arc<Broker>, connection: &Arc<ConnectionInfo>, frame
 }
 
 #[cfg(test)]
+mod group_requests_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
