@@ -230,33 +230,36 @@ impl Active {
             return Ok(topics);
         }
         let topics: Vec<String> = topics.into_iter().collect();
-        let reads = topics.iter().map(|topic| Read::Data {
-            path: znodes::topic_config(topic),
+        // The default may have been changed at run time: for this broker, or for all.
+        let defaults = [znodes::broker_config(self.config.id), znodes::default_broker_config()];
+        let paths: Vec<_> = defaults
+            .into_iter()
+            .chain(topics.iter().map(|topic| znodes::topic_config(topic)))
+            .collect();
+        let reads = paths.iter().map(|path| Read::Data {
+            path: path.clone(),
             watch: false,
         });
         let answers = self.port.read(reads.collect()).await;
-        let mut allowed = BTreeSet::new();
-        for (topic, answer) in topics.into_iter().zip(answers) {
-            let default = self.config.unclean_leader_election_enable;
-            let enabled = match answer {
-                Answer::Data { data, .. } => match znodes::unclean_election_enabled(&topic, &data) {
-                    Ok(enabled) => enabled.unwrap_or(default),
-                    Err(error) => {
-                        tracing::error!(topic, %error, "topic configuration cannot be read: no unclean election");
-                        false
-                    }
-                },
-                Answer::NoNode => default,
-                other => {
-                    tracing::error!(topic, answer = ?other, "topic configuration cannot be read: no unclean election");
-                    false
-                }
-            };
-            if enabled {
-                allowed.insert(topic);
+        let mut said = paths.iter().zip(answers).map(|(path, answer)| match answer {
+            Answer::Data { data, .. } => znodes::unclean_election_enabled(path, &data).unwrap_or_else(|error| {
+                // Records might be lost against the will of whoever wrote what cannot be read.
+                tracing::error!(path, %error, "configuration cannot be read: no unclean election");
+                Some(false)
+            }),
+            Answer::NoNode => None,
+            other => {
+                tracing::error!(path, answer = ?other, "configuration cannot be read: no unclean election");
+                Some(false)
             }
-        }
-        Ok(allowed)
+        });
+        let (own, all) = (said.next().flatten(), said.next().flatten());
+        let default = own.or(all).unwrap_or(self.config.unclean_leader_election_enable);
+        let allowed = topics
+            .into_iter()
+            .zip(said)
+            .filter(|(_, enabled)| enabled.unwrap_or(default));
+        Ok(allowed.map(|(topic, _)| topic).collect())
     }
 
     /// The next leadership of a partition and who must hear of it.

@@ -69,6 +69,15 @@ pub(super) fn topic_config(topic: &str) -> String {
     Entity::Topic(topic.to_owned()).path()
 }
 
+pub(super) fn broker_config(id: BrokerId) -> String {
+    Entity::Broker(Some(id.0)).path()
+}
+
+/// The configuration of all brokers.
+pub(super) fn default_broker_config() -> String {
+    Entity::Broker(None).path()
+}
+
 pub(super) fn decode_broker(id: BrokerId, data: &[u8], czxid: i64) -> Result<Broker, DecodeError> {
     let registration = ids::BrokerRegistration::decode(id, data)?;
     Ok(Broker {
@@ -144,9 +153,9 @@ pub(super) fn encode_state(leadership: &Leadership) -> Vec<u8> {
     .encode()
 }
 
-/// Whether the topic's configuration allows an unclean election, if it says.
-pub(super) fn unclean_election_enabled(topic: &str, data: &[u8]) -> Result<Option<bool>, DecodeError> {
-    let config = config::decode(&topic_config(topic), data)?;
+/// Whether a configuration, of a topic or of brokers, allows an unclean election, if it says.
+pub(super) fn unclean_election_enabled(path: &str, data: &[u8]) -> Result<Option<bool>, DecodeError> {
+    let config = config::decode(path, data)?;
     Ok(config
         .get(UNCLEAN_LEADER_ELECTION_ENABLE)
         .map(|value| value.trim().eq_ignore_ascii_case("true")))

@@ -88,6 +88,7 @@ impl World {
             "/brokers/ids",
             "/brokers/topics",
             "/config",
+            "/config/brokers",
             "/config/topics",
             "/isr_change_notification",
             "/latest_producer_id_block",
