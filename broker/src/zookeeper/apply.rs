@@ -127,3 +127,7 @@ fn tell_controller(broker: &Arc<Broker>, topic: Option<String>) {
         }
     });
 }
+
+#[cfg(test)]
+#[path = "apply_tests.rs"]
+mod tests;
