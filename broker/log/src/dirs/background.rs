@@ -138,6 +138,7 @@ impl Logs {
     }
 
     fn write(&self, dir: &Dir, name: &str, offsets: &HashMap<TopicPartition, Offset>) -> Result<(), DiskError> {
+        let _one = dir.checkpoints.lock();
         checkpoint::write(&self.shared.disk, &dir.home.path, name, offsets)
     }
 

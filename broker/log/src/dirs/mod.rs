@@ -194,6 +194,8 @@ struct Dir {
     /// What the high watermark checkpoint last said: an idle broker writes nothing.
     high_watermarks: Mutex<hashbrown::HashMap<TopicPartition, Offset>>,
     unsynced: Mutex<Unsynced>,
+    /// One rewrite of a checkpoint at a time: two would share a temporary file.
+    checkpoints: Mutex<()>,
 }
 
 /// Files of new logs that are to be synced, all together.

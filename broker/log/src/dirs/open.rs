@@ -47,6 +47,7 @@ impl Logs {
                 rewriting: AtomicBool::new(false),
                 high_watermarks: Mutex::default(),
                 unsynced: Mutex::default(),
+                checkpoints: Mutex::new(()),
             });
         }
         none_left(&dirs)?;

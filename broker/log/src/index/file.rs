@@ -130,14 +130,14 @@ impl<const N: usize> IndexFile<N> {
         if let Some(file) = &open.file {
             return Ok(file.clone());
         }
-        let file = Arc::new(self.disk.open(&self.path())?);
+        let file = Arc::new(self.disk.open_existing(&self.path())?);
         open.file = Some(file.clone());
         Ok(file)
     }
 
     fn load(&self) -> Result<Open<N>, DiskError> {
         let path = self.path();
-        let file = self.disk.open(&path)?;
+        let file = self.disk.open_existing(&path)?;
         let len = file.metadata().doing("stat", &path)?.len();
         let slots = (len / N as u64) as usize;
         // An entry is never all zeros, and the unused rest always is: find where one becomes the other.

@@ -76,10 +76,18 @@ impl Log {
         }
     }
 
-    /// A failed disk takes the directory offline; a corrupt batch only fails its reader.
+    /// A failed disk takes the directory offline; a corrupt batch only fails its reader, and so does a file that a
+    /// truncation or retention takes away while it is read.
     pub(super) fn readable<T>(&self, result: Result<T, ScanFailure>) -> Result<T, ReadError> {
+        use std::io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
         result.map_err(|failure| match failure {
             ScanFailure::Corrupt { path, reason } => ReadError::Corrupt { path, reason },
+            ScanFailure::Disk(error) if matches!(error.source.kind(), InvalidData | NotFound | UnexpectedEof) => {
+                ReadError::Corrupt {
+                    path: error.path,
+                    reason: error.source.to_string(),
+                }
+            }
             ScanFailure::Disk(error) => match self.guarded::<()>(Err(error)) {
                 Err(error) => ReadError::Disk(error),
                 Ok(()) => unreachable!("an error stays one"),

@@ -161,7 +161,6 @@ impl Log {
             if reason != Reason::Truncation && writer.snapshots.forget(segment.base_offset()) {
                 names.push(super::snapshots::name(segment.base_offset()));
             }
-            segment.close_indexes();
             for name in names {
                 let to = format!("{name}{DELETED}");
                 match disk.rename(&self.dir.file(&name), &self.dir.file(&to)) {

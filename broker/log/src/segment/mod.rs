@@ -227,7 +227,13 @@ impl Segment {
     /// A scan that begins at the last index entry at or below `offset`, or at the start if the file does not agree with
     /// the entry: reading from a position that is no batch's would not end well.
     fn scan_towards(&self, offset: Offset, size: u64) -> Result<std::iter::Peekable<Scan<'_>>, DiskError> {
-        let entry = self.offset_index.lookup(offset)?;
+        let entry = match self.offset_index.lookup(offset) {
+            // The segment is being deleted, and its index went first.
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Scan::lookup(&self.file, 0, size).peekable());
+            }
+            entry => entry?,
+        };
         if entry.position > 0 && u64::from(entry.position) < size {
             let mut scan = Scan::lookup(&self.file, entry.position.into(), size).peekable();
             let agrees = scan.peek().is_some_and(|batch| {

@@ -132,3 +132,62 @@ fn records_are_found_by_timestamp() {
     assert_eq!(empty.max_timestamp_offset().unwrap(), None);
     assert_eq!(empty.offset_for_timestamp(Millis(0)).unwrap(), None);
 }
+
+#[test]
+fn a_reader_that_races_truncation_and_retention_never_takes_the_directory_offline() {
+    let bench = Bench::new(&[
+        ("segment.bytes", "600"),
+        ("index.interval.bytes", "0"),
+        ("retention.bytes", "1500"),
+        ("file.delete.delay.ms", "0"),
+    ]);
+    let log = bench.log.clone().unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for seed in 1..3u64 {
+            let (log, done) = (&log, &done);
+            scope.spawn(move || {
+                let mut random = seed;
+                while !done.load(Ordering::Acquire) {
+                    random = random
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
+                    let (start, end) = (log.log_start_offset(), log.log_end_offset());
+                    let from = start + (random >> 33) as i64 % (end - start + 1).max(1);
+                    match log.read(from, 300, log.high_watermark(), true) {
+                        Ok(slice) => assert!(slice.first_offset <= from || slice.is_empty()),
+                        Err(ReadError::OffsetOutOfRange { .. } | ReadError::Corrupt { .. }) => {}
+                        Err(other) => panic!("{other}"),
+                    }
+                    match log.offset_for_timestamp(Millis((random >> 40) as i64 % 900)) {
+                        Ok(_) | Err(ReadError::Corrupt { .. }) => {}
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            });
+        }
+        let _finish = Finish(&done);
+        for i in 0..900i64 {
+            bench.put(batch(i, &["0123456789"]));
+            if i % 7 == 0 {
+                let to = Offset(log.log_end_offset().0 - 3).max(log.log_start_offset());
+                log.truncate_to(to).unwrap();
+                bench.increment_high_watermark(log.log_end_offset());
+            }
+            if i % 30 == 0 {
+                log.enforce_retention(bench.now()).unwrap();
+            }
+        }
+    });
+    assert!(!log.is_offline());
+    assert!(log.log_start_offset() > Offset(0));
+}
+
+/// Ends the readers, also where the writer panics.
+struct Finish<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
