@@ -103,7 +103,7 @@ async fn handle(cx: &RequestContext, request: FetchRequest) -> Reply {
 }
 
 fn fetcher(cx: &RequestContext, request: &FetchRequest, replica: i32) -> Fetcher {
-    let follower = (replica >= 0).then(|| (BrokerId(replica), BrokerEpoch(request.replica_state.replica_epoch)));
+    let follower = (replica >= 0).then_some((BrokerId(replica), BrokerEpoch(request.replica_state.replica_epoch)));
     let isolation = match (follower, request.isolation_level) {
         (Some(_), _) => Isolation::LogEnd,
         (None, 1) => Isolation::Committed,
@@ -221,7 +221,8 @@ fn read(cx: &RequestContext, fetcher: &Fetcher, context: &FetchContext) -> Vec<O
         .map(|(key, fetch)| {
             let partition = match find(cx, &image, key) {
                 Ok(partition) => partition,
-                Err(outcome) => return outcome,
+                Err(NotFound::Refused(refusal)) => return Outcome::Refused(refusal),
+                Err(NotFound::Code(code)) => return Outcome::Code(code),
             };
             let spec = ReadSpec {
                 fetch: *fetch,
@@ -250,28 +251,34 @@ fn read(cx: &RequestContext, fetcher: &Fetcher, context: &FetchContext) -> Vec<O
         .collect()
 }
 
+/// Why a fetch means no partition that is here.
+enum NotFound {
+    Refused(PartitionError),
+    Code(ErrorCode),
+}
+
 /// The partition that a fetch means: by topic id from version 13 on, by name before.
-fn find(cx: &RequestContext, image: &MetadataImage, key: &PartitionKey) -> Result<Arc<Partition>, Outcome> {
+fn find(cx: &RequestContext, image: &MetadataImage, key: &PartitionKey) -> Result<Arc<Partition>, NotFound> {
     let by_id = !key.topic_id.is_zero();
     let name = if by_id {
         image
             .topic_name(key.topic_id)
-            .ok_or(Outcome::Code(ErrorCode::UnknownTopicId))?
+            .ok_or(NotFound::Code(ErrorCode::UnknownTopicId))?
     } else if key.topic.is_empty() {
-        return Err(Outcome::Code(ErrorCode::UnknownTopicId));
+        return Err(NotFound::Code(ErrorCode::UnknownTopicId));
     } else {
         &key.topic
     };
     if image.partition(name, key.partition).is_none() {
-        return Err(Outcome::Code(ErrorCode::UnknownTopicOrPartition));
+        return Err(NotFound::Code(ErrorCode::UnknownTopicOrPartition));
     }
     let partition = cx
         .broker
         .partitions
         .get(name, key.partition, || true)
-        .map_err(Outcome::Refused)?;
+        .map_err(NotFound::Refused)?;
     if by_id && partition.topic_id().is_some_and(|id| id != key.topic_id) {
-        return Err(Outcome::Code(ErrorCode::InconsistentTopicId));
+        return Err(NotFound::Code(ErrorCode::InconsistentTopicId));
     }
     Ok(partition)
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use broker_log::append::Origin;
+use broker_log::batch::{Entries, Entry};
 use broker_log::{AppendError, Appended};
 use broker_wire::ErrorCode;
-use bytes::Bytes;
+use kafka_protocol::messages::produce_request::PartitionProduceData;
 use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
@@ -57,19 +58,21 @@ enum Outcome {
 async fn handle(cx: &RequestContext, request: ProduceRequest) -> Reply {
     let now = clock::now();
     let mut outcomes: SmallVec<[Outcome; 4]> = SmallVec::new();
+    let all_data = || request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    if request.transactional_id.is_none() && all_data().any(is_transactional) {
+        // Whoever writes in a transaction says in whose name: Kafka refuses the whole request.
+        outcomes.extend(all_data().map(|_| Outcome::Code(ErrorCode::TransactionalIdAuthorizationFailed)));
+        return if request.acks == 0 {
+            no_answer(cx, &request, &outcomes)
+        } else {
+            cx.reply(&response(cx, &request, &outcomes))
+        };
+    }
     {
         let image = cx.broker.metadata.image();
         for topic in &request.topic_data {
             for data in &topic.partition_data {
-                outcomes.push(append(
-                    cx,
-                    &image,
-                    &request,
-                    &topic.name,
-                    data.index,
-                    data.records.clone(),
-                    now,
-                ));
+                outcomes.push(append(cx, &image, &request, &topic.name, data, now));
             }
         }
     }
@@ -88,10 +91,10 @@ fn append(
     image: &MetadataImage,
     request: &ProduceRequest,
     topic: &str,
-    index: i32,
-    records: Option<Bytes>,
+    data: &PartitionProduceData,
     now: Millis,
 ) -> Outcome {
+    let index = data.index;
     if image.partition(topic, index).is_none() {
         return Outcome::Code(ErrorCode::UnknownTopicOrPartition);
     }
@@ -100,6 +103,10 @@ fn append(
     }
     if is_internal_topic(topic) && cx.client_id() != ADMIN_CLIENT_ID {
         return Outcome::Code(ErrorCode::InvalidTopicException);
+    }
+    if is_transactional(data) {
+        // No transaction is open: this broker does not coordinate any yet.
+        return Outcome::Code(ErrorCode::InvalidTxnState);
     }
     let partitions = &cx.broker.partitions;
     let partition = match partitions.get(topic, index, || true) {
@@ -110,7 +117,7 @@ fn append(
         api_version: cx.version(),
     };
     match partition.append(
-        records.unwrap_or_default(),
+        data.records.clone().unwrap_or_default(),
         request.acks,
         origin,
         partitions.settings(),
@@ -119,6 +126,12 @@ fn append(
         Ok(appended) => Outcome::Appended { appended, partition },
         Err(refusal) => Outcome::Refused(refusal),
     }
+}
+
+/// Whether the first batch says that it belongs to a transaction. What it says is checked when it is appended.
+fn is_transactional(data: &PartitionProduceData) -> bool {
+    let first = data.records.as_ref().and_then(|records| Entries::new(records).next());
+    matches!(first, Some(Ok(Entry::Batch(batch))) if batch.is_transactional())
 }
 
 /// Waits until every append is replicated, or the request's time is over.

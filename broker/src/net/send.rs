@@ -3,7 +3,7 @@
 //! A range that is not in the page cache would block the runtime's thread on the disk: its first and last page are
 //! probed with `RWF_NOWAIT`, and a cold piece is read in by the blocking pool before it is sent.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
 
 use broker_wire::placeholder::Part;
@@ -163,7 +163,7 @@ async fn warm_up(part: &FilePart, position: u64, len: usize) -> io::Result<()> {
 
 fn is_cached(part: &FilePart, position: u64) -> bool {
     let mut byte = [0u8];
-    let mut slices = [std::io::IoSliceMut::new(&mut byte)];
+    let mut slices = [IoSliceMut::new(&mut byte)];
     let probe = rustix::io::preadv2(part.file.as_fd(), &mut slices, position, ReadWriteFlags::NOWAIT);
     // A file system without RWF_NOWAIT answers EOPNOTSUPP: then nothing can be known, and nothing is lost.
     probe != Err(rustix::io::Errno::AGAIN)
@@ -174,7 +174,7 @@ async fn read_in(part: &FilePart) -> io::Result<Bytes> {
     let mut buffer = vec![0u8; part.len];
     let mut filled = 0;
     while filled < part.len {
-        let mut slices = [std::io::IoSliceMut::new(&mut buffer[filled..])];
+        let mut slices = [IoSliceMut::new(&mut buffer[filled..])];
         match rustix::io::preadv2(
             part.file.as_fd(),
             &mut slices,
