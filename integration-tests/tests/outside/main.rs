@@ -1,6 +1,7 @@
 //! What a stranger sees: our programs, a real ZooKeeper, stock clients.
 
 mod clients;
+mod coordinators;
 mod crashes;
 mod directories;
 mod groups;
