@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker_log::append::Origin;
+use broker_log::append::{self, Origin};
 use broker_log::batch::{Entries, Entry};
 use broker_log::{AppendError, Appended};
 use broker_wire::ErrorCode;
@@ -52,6 +52,11 @@ enum Outcome {
         partition: Arc<Partition>,
     },
     Refused(PartitionError),
+    /// The records are not fit to be appended; Kafka then tells the log start offset.
+    RefusedByLog {
+        refusal: append::AppendError,
+        log_start_offset: Offset,
+    },
     Code(ErrorCode),
 }
 
@@ -124,6 +129,10 @@ fn append(
         now,
     ) {
         Ok(appended) => Outcome::Appended { appended, partition },
+        Err(PartitionError::Append(AppendError::Refused(refusal))) => Outcome::RefusedByLog {
+            refusal,
+            log_start_offset: partition.log().map_or(Offset(-1), |log| log.log_start_offset()),
+        },
         Err(refusal) => Outcome::Refused(refusal),
     }
 }
@@ -192,6 +201,7 @@ fn no_answer(cx: &RequestContext, request: &ProduceRequest, outcomes: &[Outcome]
         .filter_map(|(name, outcome)| match outcome {
             Outcome::Appended { .. } => None,
             Outcome::Refused(refusal) => Some(format!("{name}: {refusal}")),
+            Outcome::RefusedByLog { refusal, .. } => Some(format!("{name}: {refusal}")),
             Outcome::Code(code) => Some(format!("{name}: {code}")),
         })
         .collect();
@@ -250,25 +260,31 @@ fn partition_response(index: i32, outcome: &Outcome, version: i16) -> PartitionP
             answer.log_start_offset = appended.log_start_offset.0;
         }
         Outcome::Code(code) => answer.error_code = *code as i16,
-        Outcome::Refused(refusal) => {
-            answer.error_code = error_code::of_partition(refusal) as i16;
-            if version >= 8
-                && let PartitionError::Append(AppendError::Refused(refusal)) = refusal
-            {
+        Outcome::RefusedByLog {
+            refusal,
+            log_start_offset,
+        } => {
+            answer.error_code = error_code::of_refusal(refusal) as i16;
+            if refusal.knows_log_start_offset() {
+                answer.log_start_offset = log_start_offset.0;
+            }
+            if version >= 8 {
                 answer.error_message = refusal.message().map(StrBytes::from_string);
-                answer.record_errors = refusal
-                    .record_errors()
-                    .iter()
-                    .map(|error| {
-                        BatchIndexAndErrorMessage::default()
-                            .with_batch_index(error.batch_index)
-                            .with_batch_index_error_message(Some(StrBytes::from_string(error.message.clone())))
-                    })
-                    .collect();
+                answer.record_errors = record_errors(refusal);
             }
         }
+        Outcome::Refused(refusal) => answer.error_code = error_code::of_partition(refusal) as i16,
     }
     answer
+}
+
+fn record_errors(refusal: &append::AppendError) -> Vec<BatchIndexAndErrorMessage> {
+    let error = |error: &append::RecordRefusal| {
+        BatchIndexAndErrorMessage::default()
+            .with_batch_index(error.batch_index)
+            .with_batch_index_error_message(Some(StrBytes::from_string(error.message.clone())))
+    };
+    refusal.record_errors().iter().map(error).collect()
 }
 
 /// Tells the client where the leader is now, so that it need not ask (KIP-951).
