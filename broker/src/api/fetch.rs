@@ -19,6 +19,7 @@ use model::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, TopicId};
 use tracing::warn;
 use uuid::Uuid;
 
+use super::leader_hint::leader_hint;
 use super::{Api, RequestContext, error_code};
 use crate::clock;
 use crate::delayed::Waiter;
@@ -422,25 +423,21 @@ fn name_leader(cx: &RequestContext, key: &PartitionKey, data: &mut PartitionData
     }
     let image = cx.broker.metadata.image();
     let name = image.topic_name(key.topic_id).unwrap_or(&key.topic);
-    let Some(partition) = image.partition(name, key.partition) else {
+    let Some(hint) = leader_hint(cx, name, key.partition) else {
         return;
     };
-    let leader = WireBrokerId(partition.leader.0);
     data.current_leader = LeaderIdAndEpoch::default()
-        .with_leader_id(leader)
-        .with_leader_epoch(partition.leader_epoch.0);
-    let Some(broker) = image.brokers.get(&partition.leader) else {
-        return;
-    };
-    if let Some(endpoint) = broker.endpoints.get(&*cx.connection.listener)
-        && !endpoints.iter().any(|known| known.node_id == leader)
+        .with_leader_id(hint.leader)
+        .with_leader_epoch(hint.leader_epoch);
+    if let Some(node) = hint.node
+        && !endpoints.iter().any(|known| known.node_id == hint.leader)
     {
         endpoints.push(
             NodeEndpoint::default()
-                .with_node_id(leader)
-                .with_host(StrBytes::from_string(endpoint.host.to_string()))
-                .with_port(endpoint.port)
-                .with_rack(broker.rack.as_ref().map(|rack| StrBytes::from_string(rack.to_string()))),
+                .with_node_id(hint.leader)
+                .with_host(node.host)
+                .with_port(node.port)
+                .with_rack(node.rack),
         );
     }
 }

@@ -6,11 +6,10 @@ use broker_wire::ErrorCode;
 use kafka_protocol::messages::leader_and_isr_request::LeaderAndIsrPartitionState;
 use kafka_protocol::messages::leader_and_isr_response::{LeaderAndIsrPartitionError, LeaderAndIsrTopicError};
 use kafka_protocol::messages::{LeaderAndIsrRequest, LeaderAndIsrResponse, TopicName};
-use model::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, PartitionEpoch, TopicId, TopicPartition};
-use tracing::warn;
+use model::{BrokerId, ControllerEpoch, LeaderEpoch, PartitionEpoch, TopicId, TopicPartition};
 use uuid::Uuid;
 
-use super::{Api, RequestContext, api};
+use super::{Api, RequestContext, api, from_controller};
 use crate::blocking;
 use crate::partition::{LeaderAndIsrPartition, PartitionState};
 use crate::zookeeper::new_topics;
@@ -19,23 +18,13 @@ pub(super) const API: Api = api!(LeaderAndIsr, 0..=7, handle);
 
 async fn handle(cx: &RequestContext, request: LeaderAndIsrRequest) -> LeaderAndIsrResponse {
     let refuse = |code: ErrorCode| LeaderAndIsrResponse::default().with_error_code(code as i16);
-    if cx.broker.is_stale(BrokerEpoch(request.broker_epoch)) {
-        warn!(
-            broker_epoch = request.broker_epoch,
-            "ignoring LeaderAndIsr meant for an earlier life of this broker"
-        );
-        return refuse(ErrorCode::StaleBrokerEpoch);
-    }
-    if !cx
-        .broker
-        .partitions
-        .accept_controller(ControllerEpoch(request.controller_epoch))
-    {
-        warn!(
-            controller = request.controller_id.0,
-            request.controller_epoch, "ignoring LeaderAndIsr of an old controller"
-        );
-        return refuse(ErrorCode::StaleControllerEpoch);
+    if let Err(code) = from_controller::accept(
+        cx,
+        request.broker_epoch,
+        request.controller_id.0,
+        request.controller_epoch,
+    ) {
+        return refuse(code);
     }
     let requests = partitions(&request);
     let named = requests.iter().map(|asked| &asked.partition);

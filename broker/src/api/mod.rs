@@ -8,6 +8,8 @@
 
 mod context;
 pub mod error_code;
+mod from_controller;
+mod leader_hint;
 
 mod allocate_producer_ids;
 mod alter_configs;

@@ -15,12 +15,13 @@ use kafka_protocol::messages::produce_request::PartitionProduceData;
 use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
-use kafka_protocol::messages::{ApiKey, BrokerId as WireBrokerId, ProduceRequest, ProduceResponse};
+use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
 use model::{Millis, Offset, TopicPartition, is_internal_topic};
 use smallvec::SmallVec;
 use tracing::info;
 
+use super::leader_hint::leader_hint;
 use super::{Api, RequestContext, error_code};
 use crate::clock;
 use crate::delayed::Waiter;
@@ -294,26 +295,21 @@ fn name_leader(
     answer: &mut PartitionProduceResponse,
     endpoints: &mut Vec<NodeEndpoint>,
 ) {
-    let image = cx.broker.metadata.image();
-    let Some(partition) = image.partition(topic, answer.index) else {
+    let Some(hint) = leader_hint(cx, topic, answer.index) else {
         return;
     };
-    let leader = WireBrokerId(partition.leader.0);
     answer.current_leader = LeaderIdAndEpoch::default()
-        .with_leader_id(leader)
-        .with_leader_epoch(partition.leader_epoch.0);
-    let Some(broker) = image.brokers.get(&partition.leader) else {
-        return;
-    };
-    if let Some(endpoint) = broker.endpoints.get(&*cx.connection.listener)
-        && !endpoints.iter().any(|known| known.node_id == leader)
+        .with_leader_id(hint.leader)
+        .with_leader_epoch(hint.leader_epoch);
+    if let Some(node) = hint.node
+        && !endpoints.iter().any(|known| known.node_id == hint.leader)
     {
         endpoints.push(
             NodeEndpoint::default()
-                .with_node_id(leader)
-                .with_host(StrBytes::from_string(endpoint.host.to_string()))
-                .with_port(endpoint.port)
-                .with_rack(broker.rack.as_ref().map(|rack| StrBytes::from_string(rack.to_string()))),
+                .with_node_id(hint.leader)
+                .with_host(node.host)
+                .with_port(node.port)
+                .with_rack(node.rack),
         );
     }
 }

@@ -6,10 +6,9 @@ use broker_wire::ErrorCode;
 use kafka_protocol::messages::stop_replica_response::StopReplicaPartitionError;
 use kafka_protocol::messages::{StopReplicaRequest, StopReplicaResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
-use model::{BrokerEpoch, ControllerEpoch, LeaderEpoch, TopicPartition};
-use tracing::warn;
+use model::{LeaderEpoch, TopicPartition};
 
-use super::{Api, RequestContext, api};
+use super::{Api, RequestContext, api, from_controller};
 use crate::blocking;
 use crate::partition::StopReplica;
 
@@ -17,23 +16,13 @@ pub(super) const API: Api = api!(StopReplica, 0..=4, handle);
 
 async fn handle(cx: &RequestContext, request: StopReplicaRequest) -> StopReplicaResponse {
     let refuse = |code: ErrorCode| StopReplicaResponse::default().with_error_code(code as i16);
-    if cx.broker.is_stale(BrokerEpoch(request.broker_epoch)) {
-        warn!(
-            broker_epoch = request.broker_epoch,
-            "ignoring StopReplica meant for an earlier life of this broker"
-        );
-        return refuse(ErrorCode::StaleBrokerEpoch);
-    }
-    if !cx
-        .broker
-        .partitions
-        .accept_controller(ControllerEpoch(request.controller_epoch))
-    {
-        warn!(
-            controller = request.controller_id.0,
-            request.controller_epoch, "ignoring StopReplica of an old controller"
-        );
-        return refuse(ErrorCode::StaleControllerEpoch);
+    if let Err(code) = from_controller::accept(
+        cx,
+        request.broker_epoch,
+        request.controller_id.0,
+        request.controller_epoch,
+    ) {
+        return refuse(code);
     }
     let requests = partitions(&request);
     let partitions = Arc::clone(&cx.broker.partitions);

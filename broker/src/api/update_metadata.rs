@@ -2,34 +2,23 @@
 
 use broker_wire::ErrorCode;
 use kafka_protocol::messages::{UpdateMetadataRequest, UpdateMetadataResponse};
-use model::{BrokerEpoch, ControllerEpoch, TopicPartition};
-use tracing::warn;
+use model::TopicPartition;
 
 use super::text::shared;
-use super::{Api, RequestContext, api};
+use super::{Api, RequestContext, api, from_controller};
 use crate::metadata::LEADER_DURING_DELETE;
 
 pub(super) const API: Api = api!(UpdateMetadata, 0..=8, handle);
 
 async fn handle(cx: &RequestContext, request: UpdateMetadataRequest) -> UpdateMetadataResponse {
     let answer = |code: ErrorCode| UpdateMetadataResponse::default().with_error_code(code as i16);
-    if cx.broker.is_stale(BrokerEpoch(request.broker_epoch)) {
-        warn!(
-            broker_epoch = request.broker_epoch,
-            "ignoring UpdateMetadata meant for an earlier life of this broker"
-        );
-        return answer(ErrorCode::StaleBrokerEpoch);
-    }
-    if !cx
-        .broker
-        .partitions
-        .accept_controller(ControllerEpoch(request.controller_epoch))
-    {
-        warn!(
-            controller = request.controller_id.0,
-            request.controller_epoch, "ignoring UpdateMetadata of an old controller"
-        );
-        return answer(ErrorCode::StaleControllerEpoch);
+    if let Err(code) = from_controller::accept(
+        cx,
+        request.broker_epoch,
+        request.controller_id.0,
+        request.controller_epoch,
+    ) {
+        return answer(code);
     }
     cx.broker.metadata.update(&request);
     cx.broker.groups.partitions_deleted(&deleted_partitions(&request));
