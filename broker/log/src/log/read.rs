@@ -22,8 +22,10 @@ impl Log {
     ) -> Result<FileSlice, ReadError> {
         self.ensure_readable()?;
         let log_end_offset = self.log_end_offset();
-        self.check_offset(from, log_end_offset)?;
         let segments = self.segments.load();
+        // After the segments are at hand: retention raises the start before it takes segments away, so that an offset
+        // which passes is in them, and is not answered with records behind it.
+        self.check_offset(from, log_end_offset)?;
         if from >= limit || from == log_end_offset {
             return Ok(nothing(&self.active(), from));
         }
