@@ -1,3 +1,5 @@
+//! AlterConfigs and IncrementalAlterConfigs: what is refused, and in which words.
+
 use super::*;
 
 fn entry(name: &str, operation: i8, value: Option<&str>) -> Entry {

@@ -1,3 +1,5 @@
+//! DescribeConfigs against the entries of the real broker.
+
 use std::collections::BTreeMap;
 
 use super::*;

@@ -110,7 +110,8 @@ fn append(
     if is_internal_topic(topic) && cx.client_id() != ADMIN_CLIENT_ID {
         return Outcome::Code(ErrorCode::InvalidTopicException);
     }
-    if is_transactional(data) {
+    // Without an id the whole request was looked through, and refused, before.
+    if request.transactional_id.is_some() && is_transactional(data) {
         // No transaction is open: this broker does not coordinate any yet.
         return Outcome::Code(ErrorCode::InvalidTxnState);
     }

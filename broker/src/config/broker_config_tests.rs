@@ -1,3 +1,5 @@
+//! `server.properties` into a typed configuration: derivations and refusals.
+
 use super::*;
 
 fn config(pairs: &[(&str, &str)]) -> Result<BrokerConfig, ConfigError> {

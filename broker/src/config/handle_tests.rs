@@ -1,3 +1,5 @@
+//! The dynamic layers over a configuration: precedence, sources, validation.
+
 use super::*;
 
 fn handle(pairs: &[(&str, &str)]) -> ConfigHandle {

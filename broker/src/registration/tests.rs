@@ -1,3 +1,5 @@
+//! Registering in ZooKeeper, over the in-memory tree: first, again, and against others.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Topic configurations against the table of the real broker: defaults, bounds, synonyms, texts of refusals.
+
 use std::collections::BTreeMap;
 
 use super::*;

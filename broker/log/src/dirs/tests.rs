@@ -1,3 +1,5 @@
+//! Log directories as a whole: opening, failing, deleting, stopping.
+
 use std::sync::mpsc;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! Segments: rolling, looking up, truncating, recovering.
+
 use std::os::unix::fs::FileExt;
 
 use super::*;
