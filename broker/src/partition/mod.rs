@@ -5,7 +5,6 @@
 //! are woken after the lock is released. The log's own offsets are atomics; nothing here is locked to read them.
 //! Source: Kafka 3.9 `Partition`.
 
-mod leader;
 mod read;
 mod registry;
 mod state_change;
@@ -21,7 +20,7 @@ use parking_lot::RwLock;
 
 use crate::delayed::WaitQueue;
 
-pub use leader::{Follower, FollowerFetch, LeaderState, PartitionState};
+pub use broker_replica::leader::{Follower, FollowerFetch, LeaderState, PartitionState};
 pub use read::{Isolation, Read, ReadSpec};
 pub use registry::{LeadershipChange, Lookup, Partitions, ReplicaSettings, replicated};
 pub use state_change::{LeaderAndIsrPartition, StopReplica};
