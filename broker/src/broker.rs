@@ -52,6 +52,7 @@ impl Broker {
     ) -> Arc<Self> {
         let fetch_session_slots = usize::try_from(config.load().max_incremental_fetch_session_cache_slots).unwrap_or(0);
         let groups = GroupCoordinator::new(Arc::clone(&config), store.clone(), Arc::clone(&partitions));
+        let metadata = Arc::clone(&partitions.settings().metadata);
         let told = Arc::clone(&groups);
         partitions.set_leadership_listener(move |changes| told.leadership_changed(changes));
         Arc::new(Self {
@@ -60,7 +61,7 @@ impl Broker {
             config,
             store,
             partitions,
-            metadata: Arc::default(),
+            metadata,
             groups,
             fetch_sessions: FetchSessions::new(fetch_session_slots),
             producer_ids: ProducerIds::default(),

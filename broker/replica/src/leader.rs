@@ -2,7 +2,7 @@
 //!
 //! Pure: no log, no clock, no socket. `now` and the leader's log end offset are arguments. Decides how far the high
 //! watermark may move, whether there are enough in-sync replicas, and records what followers fetched. Does not change
-//! the ISR by itself: the controller's word (`LeaderAndIsr`, a successful `AlterPartition`) does.
+//! the ISR by itself: the controller's word (`LeaderAndIsr`, a successful `AlterPartition`) does, see [`crate::in_sync`].
 //!
 //! Invariants: the leader is not among its own `followers`; the high watermark is computed over the *maximal* ISR
 //! (accepted ∪ proposed), so that a follower which the controller has already let in can be elected without loss.
@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::in_sync::Proposal;
 use model::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Millis, Offset, PartitionEpoch};
 
 /// What the controller says of a partition in `LeaderAndIsr`.
@@ -108,6 +109,8 @@ pub struct LeaderState {
     pub removing_replicas: Vec<BrokerId>,
     /// Every assigned replica but the leader.
     pub followers: BTreeMap<BrokerId, Follower>,
+    /// The change of the in-sync set that awaits the controller's answer.
+    pub(crate) pending: Option<Proposal>,
 }
 
 impl LeaderState {
@@ -124,21 +127,38 @@ impl LeaderState {
             adding_replicas: Vec::new(),
             removing_replicas: Vec::new(),
             followers: BTreeMap::new(),
+            pending: None,
         };
         new.assign(state);
         for (id, follower) in &mut new.followers {
             // An in-sync follower gets the full lag time to make its first fetch.
             if new.isr.contains(id) {
                 follower.last_caught_up = now;
-                follower.last_fetch = now;
-                follower.leader_end_at_last_fetch = log_end;
             }
         }
         new
     }
 
-    /// Takes over assignment, ISR and epochs of the same leader epoch (reassignment, ISR change by the controller).
+    /// The leader stays the leader, in a newer leader epoch: how far the followers have come is still true, for nobody
+    /// could make them truncate. A proposal in flight is overtaken.
+    ///
+    /// Source: Kafka 3.9 `Partition.makeLeader`, `Replica.resetReplicaState`.
+    pub fn re_elected(&mut self, state: &PartitionState, log_end: Offset, now: Millis) {
+        self.leader_epoch = state.leader_epoch;
+        self.epoch_start = log_end;
+        self.assign(state);
+        for (id, follower) in &mut self.followers {
+            // One outside the ISR must not hold the high watermark back, nor come back in, before it fetches again.
+            let since = if self.isr.contains(id) { now } else { Millis(0) };
+            follower.last_caught_up = since;
+            follower.last_fetch = since;
+            follower.leader_end_at_last_fetch = log_end;
+        }
+    }
+
+    /// Takes over assignment, ISR and epochs as the controller says them. A proposal in flight is overtaken.
     pub fn assign(&mut self, state: &PartitionState) {
+        self.pending = None;
         self.controller_epoch = state.controller_epoch;
         self.partition_epoch = state.partition_epoch;
         self.isr.clone_from(&state.isr);
@@ -154,7 +174,7 @@ impl LeaderState {
             .collect();
     }
 
-    /// Records a follower's fetch. `false`: it is not an assigned replica.
+    /// Records a follower's fetch. `false`: it is not an assigned replica, or fetched in an earlier life of its broker.
     ///
     /// A follower counts as caught up to the moment of this fetch when it asks from the leader's log end, and to the
     /// moment of its previous fetch when it has reached what the leader had then (Kafka `Replica.updateFetchStateOrThrow`).
@@ -162,6 +182,9 @@ impl LeaderState {
         let Some(follower) = self.followers.get_mut(&fetch.replica) else {
             return false;
         };
+        if fetch.broker_epoch != BrokerEpoch::NONE && fetch.broker_epoch < follower.broker_epoch {
+            return false;
+        }
         if fetch.fetch_offset >= fetch.leader_end {
             follower.last_caught_up = follower.last_caught_up.max(fetch.at);
         } else if fetch.fetch_offset >= follower.leader_end_at_last_fetch {
@@ -169,7 +192,7 @@ impl LeaderState {
         }
         follower.log_end_offset = fetch.fetch_offset;
         follower.log_start_offset = fetch.log_start_offset;
-        follower.leader_end_at_last_fetch = fetch.leader_end;
+        follower.leader_end_at_last_fetch = fetch.leader_end.max(follower.leader_end_at_last_fetch);
         follower.last_fetch = fetch.at;
         follower.broker_epoch = fetch.broker_epoch;
         true
@@ -179,10 +202,10 @@ impl LeaderState {
     pub fn effective_min_isr(&self, min_insync_replicas: i32) -> usize {
         usize::try_from(min_insync_replicas)
             .unwrap_or(0)
-            .min(self.replicas.len())
+            .min(self.followers.len() + 1)
     }
 
-    /// Whether acks=all must be refused with NOT_ENOUGH_REPLICAS.
+    /// Whether acks=all must be refused with NOT_ENOUGH_REPLICAS. Only accepted members count.
     pub fn is_under_min_isr(&self, min_insync_replicas: i32) -> bool {
         self.isr.len() < self.effective_min_isr(min_insync_replicas)
     }
@@ -190,13 +213,15 @@ impl LeaderState {
     /// The furthest offset that the high watermark may take now.
     ///
     /// `None` while the ISR is under `min.insync.replicas`: then it must not move (Kafka `maybeIncrementLeaderHW`).
-    /// A follower outside the ISR that is caught up holds it back too, because it is about to join.
+    /// A follower outside the ISR that is alive and caught up holds it back too, because it is about to join: otherwise a
+    /// busy leader's high watermark would stay ahead of it for ever. `is_alive` is asked for such a follower only.
     pub fn high_watermark(
         &self,
         log_end: Offset,
         min_insync_replicas: i32,
         now: Millis,
         lag_max: Millis,
+        is_alive: impl Fn(BrokerId) -> bool,
     ) -> Option<Offset> {
         if self.is_under_min_isr(min_insync_replicas) {
             return None;
@@ -204,7 +229,7 @@ impl LeaderState {
         let mut high_watermark = log_end;
         for (id, follower) in &self.followers {
             if follower.log_end_offset < high_watermark
-                && (self.isr.contains(id) || follower.is_caught_up(log_end, now, lag_max))
+                && (self.is_in_maximal_isr(*id) || (follower.is_caught_up(log_end, now, lag_max) && is_alive(*id)))
             {
                 high_watermark = follower.log_end_offset;
             }
@@ -264,7 +289,7 @@ mod tests {
                 for (replica, offset) in fetched {
                     leader.record_fetch(&fetch(*replica, *offset, 100, 1_000));
                 }
-                let found = leader.high_watermark(Offset(100), min_isr, Millis(1_000_000), LAG);
+                let found = leader.high_watermark(Offset(100), min_isr, Millis(1_000_000), LAG, |_| true);
                 assert_eq!(found, expected.map(Offset), "{name}");
             };
         //    name                             replicas    isr        fetched                min_isr  high watermark
@@ -295,11 +320,11 @@ mod tests {
         let mut leader = LeaderState::new(BrokerId(1), &state(&[1, 2], &[1]), Offset(10), Millis(0));
         leader.record_fetch(&fetch(2, 100, 100, 1_000_000));
         assert_eq!(
-            leader.high_watermark(Offset(120), 1, Millis(1_000_001), LAG),
+            leader.high_watermark(Offset(120), 1, Millis(1_000_001), LAG, |_| true),
             Some(Offset(100))
         );
         assert_eq!(
-            leader.high_watermark(Offset(120), 1, Millis(1_040_000), LAG),
+            leader.high_watermark(Offset(120), 1, Millis(1_040_000), LAG, |_| true),
             Some(Offset(120))
         );
     }

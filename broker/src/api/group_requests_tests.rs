@@ -70,6 +70,7 @@ impl Stage {
         let settings = ReplicaSettings {
             broker_id: ME,
             replica_lag_time_max: Millis(30_000),
+            metadata: Arc::default(),
         };
         let partitions = Partitions::new(settings, logs);
         let broker = Broker::new(ME, "cluster".to_owned(), config, store, Arc::clone(&partitions));

@@ -60,6 +60,7 @@ impl Stage {
         let settings = ReplicaSettings {
             broker_id: ME,
             replica_lag_time_max: Millis(30_000),
+            metadata: Arc::default(),
         };
         let partitions = Partitions::new(settings, logs);
         let groups = GroupCoordinator::new(Arc::new(ConfigHandle::new(config)), store, Arc::clone(&partitions));

@@ -20,6 +20,7 @@ use parking_lot::RwLock;
 
 use crate::delayed::WaitQueue;
 
+pub use broker_replica::in_sync::{Answer, IsrChange, Outcome, Proposal, Refusal};
 pub use broker_replica::leader::{Follower, FollowerFetch, LeaderState, PartitionState};
 pub use read::{Isolation, Read, ReadSpec};
 pub use registry::{LeadershipChange, Lookup, Partitions, ReplicaSettings, replicated};
@@ -262,7 +263,9 @@ impl Partition {
         now: Millis,
     ) -> Option<Offset> {
         let min_isr = log.config().min_insync_replicas;
-        let to = leader.high_watermark(log.log_end_offset(), min_isr, now, settings.replica_lag_time_max)?;
+        let lag_max = settings.replica_lag_time_max;
+        let is_alive = |id| settings.is_alive(id);
+        let to = leader.high_watermark(log.log_end_offset(), min_isr, now, lag_max, is_alive)?;
         log.increment_high_watermark(to).then(|| log.high_watermark())
     }
 
@@ -282,7 +285,8 @@ impl Partition {
         if log.high_watermark() < required {
             return None;
         }
-        Some(if leader.is_under_min_isr(log.config().min_insync_replicas) {
+        let enough = leader.effective_min_isr(log.config().min_insync_replicas);
+        Some(if leader.maximal_isr_len() < enough {
             Err(PartitionError::NotEnoughReplicasAfterAppend(
                 self.topic_partition.clone(),
             ))

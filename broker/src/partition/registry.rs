@@ -15,6 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use super::{Partition, PartitionError};
 use crate::clock;
 use crate::delayed::Waiter;
+use crate::metadata::MetadataCache;
 
 /// What replicas are held to.
 #[derive(Clone, Debug)]
@@ -23,6 +24,15 @@ pub struct ReplicaSettings {
     pub broker_id: BrokerId,
     /// `replica.lag.time.max.ms`.
     pub replica_lag_time_max: Millis,
+    /// What the controller told of the cluster: who is alive.
+    pub metadata: Arc<MetadataCache>,
+}
+
+impl ReplicaSettings {
+    /// Whether the controller has told that this broker is alive.
+    pub fn is_alive(&self, broker: BrokerId) -> bool {
+        self.metadata.image().brokers.contains_key(&broker)
+    }
 }
 
 /// A partition has begun or ceased to be led here.

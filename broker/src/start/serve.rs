@@ -61,6 +61,7 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     let settings = ReplicaSettings {
         broker_id: id,
         replica_lag_time_max: Millis(config.replica_lag_time_max_ms),
+        metadata: Arc::default(),
     };
     let partitions = Partitions::new(settings, logs);
     let broker = Broker::new(

@@ -31,6 +31,7 @@ impl Scene {
         let settings = ReplicaSettings {
             broker_id: BrokerId(1),
             replica_lag_time_max: Millis(30_000),
+            metadata: Arc::default(),
         };
         let config = BrokerConfig::from_pairs([("zookeeper.connect", "z"), ("broker.id", "1")]).unwrap();
         let broker = Broker::new(
