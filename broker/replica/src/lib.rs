@@ -2,6 +2,8 @@
 //!
 //! `leader`: what a leader knows of its followers, and what follows for the high watermark and the in-sync set.
 //! `in_sync`: how that set changes, proposal and answer.
+//! `follower`: what a fetcher asks a leader for, and what it does to its logs with the answers.
 
+pub mod follower;
 pub mod in_sync;
 pub mod leader;
