@@ -12,6 +12,7 @@ pub mod controller;
 pub mod delayed;
 pub mod fetch_session;
 pub mod group;
+pub mod in_sync;
 pub mod logging;
 pub mod metadata;
 pub mod net;

@@ -10,12 +10,13 @@ use model::{LeaderEpoch, Offset, is_internal_topic};
 
 use super::{Api, RequestContext, api, error_code};
 use crate::blocking;
+use crate::delayed::Waiter;
 use crate::partition::Partition;
 
 pub(super) const API: Api = api!(DeleteRecords, 0..=2, handle);
 
-/// How often the followers' log start offsets are looked at while a request waits for them.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// A follower that dies tells nothing: how often a request that waits for the others looks who is still alive.
+const LOOK_AGAIN: Duration = Duration::from_millis(1000);
 
 /// What became of one partition.
 enum Outcome {
@@ -95,7 +96,16 @@ async fn everywhere(cx: &RequestContext, partition: &Partition, to: Offset, dead
             None => return (ErrorCode::NotLeaderOrFollower, Offset(-1)),
             Some(low_watermark) if low_watermark >= to => return (ErrorCode::None, low_watermark),
             Some(low_watermark) if Instant::now() >= deadline => return (ErrorCode::RequestTimedOut, low_watermark),
-            Some(_) => tokio::time::sleep(LOOK_AGAIN).await,
+            Some(_) => {
+                let waiter = Waiter::new(1);
+                let _place = partition.deletes().join(&waiter);
+                // What a follower told before the place was taken woke nobody.
+                if partition.low_watermark(alive).is_none_or(|it| it >= to) {
+                    continue;
+                }
+                let left = deadline.saturating_duration_since(Instant::now());
+                waiter.wait(left.min(LOOK_AGAIN)).await;
+            }
         }
     }
 }

@@ -180,7 +180,7 @@ async fn read_or_wait(
             || outcomes.iter().any(Outcome::is_urgent)
             || outcomes.iter().map(Outcome::bytes).sum::<usize>() >= min_bytes
     };
-    let mut outcomes = read(cx, fetcher, context);
+    let mut outcomes = read(cx, fetcher, context, true);
     while !enough(&outcomes) {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -200,17 +200,18 @@ async fn read_or_wait(
             .map(|partition| partition.fetches(fetcher.follower.is_some()).join(&waiter))
             .collect();
         // What was appended before the places were taken told nobody.
-        outcomes = read(cx, fetcher, context);
+        outcomes = read(cx, fetcher, context, false);
         if enough(&outcomes) {
             break;
         }
         waiter.wait(left).await;
-        outcomes = read(cx, fetcher, context);
+        outcomes = read(cx, fetcher, context, false);
     }
     outcomes
 }
 
-fn read(cx: &RequestContext, fetcher: &Fetcher, context: &FetchContext) -> Vec<Outcome> {
+/// Reads all partitions of the fetch; `first`: the followers' progress is recorded.
+fn read(cx: &RequestContext, fetcher: &Fetcher, context: &FetchContext, first: bool) -> Vec<Outcome> {
     let now = clock::now();
     let image = cx.broker.metadata.image();
     let settings = cx.broker.partitions.settings();
@@ -230,6 +231,7 @@ fn read(cx: &RequestContext, fetcher: &Fetcher, context: &FetchContext) -> Vec<O
                 isolation: fetcher.isolation,
                 follower: fetcher.follower,
                 only_leader: fetcher.only_leader,
+                record: first,
                 max_bytes: usize::try_from(fetch.max_bytes).unwrap_or(0).min(left),
                 min_one_batch,
             };

@@ -71,6 +71,7 @@ impl Stage {
             broker_id: ME,
             replica_lag_time_max: Millis(30_000),
             metadata: Arc::default(),
+            proposals: Arc::default(),
         };
         let partitions = Partitions::new(settings, logs);
         let broker = Broker::new(ME, "cluster".to_owned(), config, store, Arc::clone(&partitions));

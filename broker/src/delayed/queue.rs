@@ -97,8 +97,11 @@ impl WaitQueue {
         self.count.store(waiters.len(), Ordering::SeqCst);
     }
 
-    /// Wakes everyone: what they wait for will not happen here.
+    /// Wakes everyone to look again: what they wait for may have happened, or will not happen here.
     pub fn wake_all(&self) {
+        if self.is_empty() {
+            return;
+        }
         for waiting in self.waiters.lock().iter() {
             waiting.waiter.wake();
         }

@@ -61,6 +61,7 @@ impl Stage {
             broker_id: ME,
             replica_lag_time_max: Millis(30_000),
             metadata: Arc::default(),
+            proposals: Arc::default(),
         };
         let partitions = Partitions::new(settings, logs);
         let groups = GroupCoordinator::new(Arc::new(ConfigHandle::new(config)), store, Arc::clone(&partitions));
@@ -147,6 +148,7 @@ impl Stage {
             isolation: Isolation::LogEnd,
             follower: Some((OTHER, BrokerEpoch::NONE)),
             only_leader: true,
+            record: true,
             max_bytes: 1,
             min_one_batch: false,
         };

@@ -5,6 +5,7 @@
 //! are woken after the lock is released. The log's own offsets are atomics; nothing here is locked to read them.
 //! Source: Kafka 3.9 `Partition`.
 
+mod leading;
 mod read;
 mod registry;
 mod state_change;
@@ -22,6 +23,7 @@ use crate::delayed::WaitQueue;
 
 pub use broker_replica::in_sync::{Answer, IsrChange, Outcome, Proposal, Refusal};
 pub use broker_replica::leader::{Follower, FollowerFetch, LeaderState, PartitionState};
+pub use leading::Leading;
 pub use read::{Isolation, Read, ReadSpec};
 pub use registry::{LeadershipChange, Lookup, Partitions, ReplicaSettings, replicated};
 pub use state_change::{LeaderAndIsrPartition, StopReplica};
@@ -32,7 +34,7 @@ pub enum Role {
     /// The controller has not said yet.
     Unassigned,
     /// It decides the order of records.
-    Leader(LeaderState),
+    Leader(Arc<Leading>),
     /// It copies from the leader.
     Follower(FollowerState),
 }
@@ -124,6 +126,8 @@ pub struct Partition {
     follower_fetches: WaitQueue,
     /// acks=all produces, by the offset that the high watermark must reach.
     produces: WaitQueue,
+    /// DeleteRecords requests: told when a follower's log start offset moves.
+    deletes: WaitQueue,
 }
 
 impl core::fmt::Debug for Partition {
@@ -144,6 +148,7 @@ impl Partition {
             consumer_fetches: WaitQueue::default(),
             follower_fetches: WaitQueue::default(),
             produces: WaitQueue::default(),
+            deletes: WaitQueue::default(),
         }
     }
 
@@ -227,23 +232,26 @@ impl Partition {
         now: Millis,
     ) -> Result<Appended, PartitionError> {
         let role = self.role.read();
-        let Role::Leader(leader) = &*role else {
+        let Role::Leader(leading) = &*role else {
             return Err(PartitionError::NotLeader(self.topic_partition.clone()));
         };
         let log = self.log.load();
         let log = log
             .as_ref()
             .ok_or_else(|| PartitionError::NotLeader(self.topic_partition.clone()))?;
-        let min_isr = log.config().min_insync_replicas;
-        if acks == -1 && leader.is_under_min_isr(min_isr) {
-            return Err(PartitionError::NotEnoughReplicas {
-                partition: self.topic_partition.clone(),
-                isr: leader.isr.len(),
-                needed: leader.effective_min_isr(min_isr),
-            });
+        if acks == -1 {
+            let min_isr = log.config().min_insync_replicas;
+            let state = leading.state();
+            if state.is_under_min_isr(min_isr) {
+                return Err(PartitionError::NotEnoughReplicas {
+                    partition: self.topic_partition.clone(),
+                    isr: state.isr.len(),
+                    needed: state.effective_min_isr(min_isr),
+                });
+            }
         }
-        let appended = log.append_as_leader(records, leader.leader_epoch, origin, now)?;
-        let moved = self.raise_high_watermark(leader, log, settings, now);
+        let appended = log.append_as_leader(records, leading.leader_epoch, origin, now)?;
+        let moved = leading.raise_high_watermark(log, settings, now);
         drop(role);
         let bytes = i64::try_from(appended.bytes).unwrap_or(i64::MAX);
         self.follower_fetches.count_down(bytes);
@@ -254,25 +262,10 @@ impl Partition {
         Ok(appended)
     }
 
-    /// Moves the high watermark as far as the replicas allow; the new one, if it moved.
-    fn raise_high_watermark(
-        &self,
-        leader: &LeaderState,
-        log: &Log,
-        settings: &ReplicaSettings,
-        now: Millis,
-    ) -> Option<Offset> {
-        let min_isr = log.config().min_insync_replicas;
-        let lag_max = settings.replica_lag_time_max;
-        let is_alive = |id| settings.is_alive(id);
-        let to = leader.high_watermark(log.log_end_offset(), min_isr, now, lag_max, is_alive)?;
-        log.increment_high_watermark(to).then(|| log.high_watermark())
-    }
-
     /// Whether an acks=all append that ends before `required` is safe now; `None` while it has to wait.
     pub fn is_replicated(&self, required: Offset) -> Option<Result<(), PartitionError>> {
         let role = self.role.read();
-        let Role::Leader(leader) = &*role else {
+        let Role::Leader(leading) = &*role else {
             return Some(Err(PartitionError::NotLeader(self.topic_partition.clone())));
         };
         let log = self.log.load();
@@ -285,8 +278,9 @@ impl Partition {
         if log.high_watermark() < required {
             return None;
         }
-        let enough = leader.effective_min_isr(log.config().min_insync_replicas);
-        Some(if leader.maximal_isr_len() < enough {
+        let state = leading.state();
+        let enough = state.effective_min_isr(log.config().min_insync_replicas);
+        Some(if state.maximal_isr_len() < enough {
             Err(PartitionError::NotEnoughReplicasAfterAppend(
                 self.topic_partition.clone(),
             ))
@@ -309,11 +303,17 @@ impl Partition {
         }
     }
 
+    /// Where requests stand that wait for the followers' log start offsets.
+    pub fn deletes(&self) -> &WaitQueue {
+        &self.deletes
+    }
+
     /// Wakes all who wait: the role or the log has changed, they must look again.
     pub fn wake_all(&self) {
         self.produces.wake_all();
         self.consumer_fetches.wake_all();
         self.follower_fetches.wake_all();
+        self.deletes.wake_all();
     }
 
     /// Where the records of `epoch` end here (OffsetForLeaderEpoch, and a fetch that carries its last epoch).
@@ -336,7 +336,7 @@ impl Partition {
     /// The start of the leader epoch in which this broker leads.
     fn epoch_start(role: &Role) -> Option<Offset> {
         match role {
-            Role::Leader(leader) => Some(leader.epoch_start),
+            Role::Leader(leading) => Some(leading.epoch_start),
             Role::Follower(_) | Role::Unassigned => None,
         }
     }
@@ -344,9 +344,9 @@ impl Partition {
     /// The smallest log start offset among live replicas; `None` where this broker does not lead.
     pub fn low_watermark(&self, is_alive: impl Fn(BrokerId) -> bool) -> Option<Offset> {
         let role = self.role.read();
-        let Role::Leader(leader) = &*role else { return None };
+        let Role::Leader(leading) = &*role else { return None };
         let log = self.log()?;
-        Some(leader.low_watermark(log.log_start_offset(), is_alive))
+        Some(leading.state().low_watermark(log.log_start_offset(), is_alive))
     }
 }
 
@@ -355,7 +355,7 @@ impl Role {
     pub fn leader_epoch(&self) -> LeaderEpoch {
         match self {
             Self::Unassigned => LeaderEpoch::NONE,
-            Self::Leader(leader) => leader.leader_epoch,
+            Self::Leader(leading) => leading.leader_epoch,
             Self::Follower(follower) => follower.leader_epoch,
         }
     }
@@ -364,7 +364,7 @@ impl Role {
     pub fn partition_epoch(&self) -> PartitionEpoch {
         match self {
             Self::Unassigned => PartitionEpoch(-1),
-            Self::Leader(leader) => leader.partition_epoch,
+            Self::Leader(leading) => leading.state().partition_epoch,
             Self::Follower(follower) => follower.partition_epoch,
         }
     }

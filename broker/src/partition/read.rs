@@ -32,6 +32,9 @@ pub struct ReadSpec {
     pub only_leader: bool,
     /// At most so many bytes, already cut to what is left of the whole fetch.
     pub max_bytes: usize,
+    /// Whether the fetch tells how far the follower has come. Not when a fetch that waited looks again: it is as old as
+    /// its first look. Source: Kafka 3.9 `DelayedFetch`, `updateFetchState`.
+    pub record: bool,
     /// Return the first batch whole even if it is larger.
     pub min_one_batch: bool,
 }
@@ -66,19 +69,19 @@ impl Partition {
     /// # Errors
     /// As the epochs, the role and the log say.
     pub fn read(&self, spec: &ReadSpec, settings: &ReplicaSettings, now: Millis) -> Result<Read, PartitionError> {
-        let (read, leader_end) = {
+        let (mut read, leader_end) = {
             let role = self.role.read();
             let log = self.log_for(&role, spec.fetch.current_leader_epoch, spec.only_leader)?;
-            if let (Some((replica, _)), Role::Leader(leader)) = (spec.follower, &*role)
-                && !leader.followers.contains_key(&replica)
+            if let (Some((replica, _)), Role::Leader(leading)) = (spec.follower, &*role)
+                && !leading.state().followers.contains_key(&replica)
             {
-                return Err(self.unknown_follower(replica, spec.fetch.current_leader_epoch, leader.leader_epoch));
+                return Err(self.unknown_follower(replica, spec.fetch.current_leader_epoch, leading.leader_epoch));
             }
             let leader_end = log.log_end_offset();
             (self.read_log(&log, spec)?, leader_end)
         };
         match spec.follower {
-            Some((replica, broker_epoch)) if read.diverging.is_none() => {
+            Some((replica, broker_epoch)) if spec.record && read.diverging.is_none() => {
                 self.record_fetch(
                     &FollowerFetch {
                         replica,
@@ -89,7 +92,11 @@ impl Partition {
                         at: now,
                     },
                     settings,
-                );
+                )?;
+                // The follower may learn at once what its own fetch has committed.
+                if let Some(log) = self.log.load().as_ref() {
+                    read.high_watermark = log.high_watermark();
+                }
             }
             _ => {}
         }
@@ -148,23 +155,6 @@ impl Partition {
         }
         read.slice = Some(slice).filter(|slice| !slice.is_empty());
         Ok(read)
-    }
-
-    fn record_fetch(&self, fetch: &FollowerFetch, settings: &ReplicaSettings) {
-        let moved = {
-            let mut role = self.role.write();
-            let Role::Leader(leader) = &mut *role else { return };
-            if !leader.record_fetch(fetch) {
-                return;
-            }
-            let Some(log) = self.log() else { return };
-            self.raise_high_watermark(leader, &log, settings, fetch.at)
-        };
-        if let Some(high_watermark) = moved {
-            self.produces.reached(high_watermark.0);
-            // How many bytes that was is not known without a look-up: each waiting fetch looks again.
-            self.consumer_fetches.count_down(i64::MAX / 2);
-        }
     }
 
     /// The high watermark or log end offset that a reader of this isolation may go to (ListOffsets −1).

@@ -15,6 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use super::{Partition, PartitionError};
 use crate::clock;
 use crate::delayed::Waiter;
+use crate::in_sync::Proposals;
 use crate::metadata::MetadataCache;
 
 /// What replicas are held to.
@@ -26,6 +27,8 @@ pub struct ReplicaSettings {
     pub replica_lag_time_max: Millis,
     /// What the controller told of the cluster: who is alive.
     pub metadata: Arc<MetadataCache>,
+    /// Where leaders put the changes of in-sync sets that they propose.
+    pub proposals: Arc<Proposals>,
 }
 
 impl ReplicaSettings {

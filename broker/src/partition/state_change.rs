@@ -10,7 +10,9 @@ use broker_wire::ErrorCode;
 use model::{LeaderEpoch, TopicId, TopicPartition};
 use tracing::{error, info, warn};
 
-use super::{FollowerState, LeaderState, LeadershipChange, Lookup, Partition, PartitionState, Partitions, Role};
+use super::{
+    FollowerState, LeaderState, LeadershipChange, Leading, Lookup, Partition, PartitionState, Partitions, Role,
+};
 use crate::clock;
 
 /// One partition of a `LeaderAndIsr` request.
@@ -149,14 +151,23 @@ impl Partitions {
             let epoch_start = log.log_end_offset();
             log.assign_epoch_start(state.leader_epoch, epoch_start)
                 .map_err(|cause| offline(&cause))?;
-            let leader = LeaderState::new(self.settings.broker_id, state, epoch_start, now);
+            let me = self.settings.broker_id;
+            let leader = match &*role {
+                Role::Leader(before) => {
+                    let mut leader = before.state().clone();
+                    leader.re_elected(state, epoch_start, now);
+                    leader
+                }
+                Role::Follower(_) | Role::Unassigned => LeaderState::new(me, state, epoch_start, now),
+            };
+            let leading = Arc::new(Leading::new(leader));
             partition.log.store(Some(Arc::clone(&log)));
-            partition.raise_high_watermark(&leader, &log, &self.settings, now);
+            leading.raise_high_watermark(&log, &self.settings, now);
             info!(
                 partition = %name, leader_epoch = %state.leader_epoch, partition_epoch = %state.partition_epoch,
                 start = %epoch_start, high_watermark = %log.high_watermark(), isr = ?state.isr, "became leader"
             );
-            *role = Role::Leader(leader);
+            *role = Role::Leader(leading);
         } else {
             partition.log.store(Some(log));
             *role = Role::Follower(FollowerState {

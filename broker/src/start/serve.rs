@@ -62,6 +62,7 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
         broker_id: id,
         replica_lag_time_max: Millis(config.replica_lag_time_max_ms),
         metadata: Arc::default(),
+        proposals: Arc::default(),
     };
     let partitions = Partitions::new(settings, logs);
     let broker = Broker::new(

@@ -32,6 +32,7 @@ impl Scene {
             broker_id: BrokerId(1),
             replica_lag_time_max: Millis(30_000),
             metadata: Arc::default(),
+            proposals: Arc::default(),
         };
         let config = BrokerConfig::from_pairs([("zookeeper.connect", "z"), ("broker.id", "1")]).unwrap();
         let broker = Broker::new(
