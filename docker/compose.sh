@@ -2,9 +2,11 @@
 
 engine_answers() { has docker && timeout 10 docker version -f '{{.Server.Version}}' > /dev/null 2>&1; }
 has_compose() { docker compose version > /dev/null 2>&1 || has docker-compose; }
+# The cluster; `compose_file=$repository/docker-compose.one.yml` makes it the single broker.
+compose_file=$repository/docker-compose.yml
 compose() {
-    if docker compose version > /dev/null 2>&1; then docker compose --project-directory "$repository" "$@"
-    else docker-compose --project-directory "$repository" -f "$repository/docker-compose.yml" "$@"; fi
+    if docker compose version > /dev/null 2>&1; then docker compose --project-directory "$repository" -f "$compose_file" "$@"
+    else docker-compose --project-directory "$repository" -f "$compose_file" "$@"; fi
 }
 
 image_is_here() { docker image inspect "$1" > /dev/null 2>&1; }
