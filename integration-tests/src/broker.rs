@@ -186,11 +186,17 @@ impl Broker {
 
     /// Creates a topic with one replica, as soon as there is a controller that knows of this broker.
     pub fn create_topic(&self, topic: &str, partitions: i32, configs: &[(&str, &str)]) {
+        self.create_replicated_topic(topic, partitions, 1, configs);
+    }
+
+    /// Creates a topic with so many replicas, as soon as there is a controller that knows of enough brokers.
+    pub fn create_replicated_topic(&self, topic: &str, partitions: i32, replicas: i16, configs: &[(&str, &str)]) {
         const REQUEST_TIMED_OUT: i16 = 7;
         const TOPIC_ALREADY_EXISTS: i16 = 36;
         let mut timed_out = false;
         eventually(20, "a topic is made", || {
-            let made = Connection::open(self.port()).and_then(|mut c| c.create_topic(topic, partitions, configs));
+            let made =
+                Connection::open(self.port()).and_then(|mut c| c.create_topic(topic, partitions, replicas, configs));
             match made.map_err(|e| e.to_string())? {
                 0 => Ok(()),
                 TOPIC_ALREADY_EXISTS if timed_out => Ok(()),
@@ -200,6 +206,14 @@ impl Broker {
                 }
             }
         });
+    }
+
+    /// All of its `log.dirs`.
+    pub fn log_directories(&self) -> Vec<PathBuf> {
+        self.setup.properties["log.dirs"]
+            .split(',')
+            .map(PathBuf::from)
+            .collect()
     }
 
     /// What it has logged, since its first start.

@@ -8,19 +8,33 @@
 //! the test program; a failed test leaves its directory (properties, logs, data) and says where it is.
 
 mod broker;
+mod cluster;
+mod coordinator;
+mod metadata;
 mod ports;
 mod process;
+mod proxy;
+mod replicas;
 mod scene;
 mod tools;
 mod wire;
+mod writer;
+mod znodes;
 mod zookeeper;
 
 pub use broker::{Broker, BrokerSetup, is_reference, program};
+pub use cluster::Cluster;
+pub use coordinator::Coordinator;
+pub use metadata::{Metadata, Partition};
 pub use ports::free_port;
 pub use process::{Outcome, Process, run, run_with_input};
+pub use proxy::{Cut, Proxy};
+pub use replicas::{StoredBatch, compare, stored_batches};
 pub use scene::Scene;
-pub use tools::{client, kafka, kafka_with_input, kcat, kcat_with_input};
+pub use tools::{client, kafka, kafka_2_8, kafka_with_input, kcat, kcat_with_input};
 pub use wire::{Answer, Batch, BatchRecord, Connection, ProduceAnswer};
+pub use writer::{Writer, WriterSetup, Written};
+pub use znodes::{Znode, Znodes};
 pub use zookeeper::ZooKeeper;
 
 use std::path::PathBuf;

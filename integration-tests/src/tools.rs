@@ -45,6 +45,14 @@ pub fn kafka_with_input(tool: &str, arguments: &[&str], input: &[u8]) -> Outcome
     run_and_tell(tool, arguments, &all, input)
 }
 
+/// Runs one of Kafka 2.8's own tools, the last ones that write to ZooKeeper by themselves.
+pub fn kafka_2_8(tool: &str, arguments: &[&str]) -> Outcome {
+    let launcher = repository().join("integration-tests/tools/kafka").display().to_string();
+    let mut all = words(&launcher, &["2.8", tool]);
+    all.extend(arguments.iter().map(|a| (*a).to_owned()));
+    run_and_tell(&format!("2.8 {tool}"), arguments, &all, &[])
+}
+
 /// Runs kcat.
 pub fn kcat(arguments: &[&str]) -> Outcome {
     kcat_with_input(arguments, &[])

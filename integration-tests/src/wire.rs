@@ -11,6 +11,7 @@ use std::time::Duration;
 const PRODUCE: i16 = 0;
 const METADATA: i16 = 3;
 const CREATE_TOPICS: i16 = 19;
+const INIT_PRODUCER_ID: i16 = 22;
 
 /// A connection on which requests are written and answers are read, one after the other.
 pub struct Connection {
@@ -36,10 +37,18 @@ impl Connection {
     /// # Errors
     /// Fails when nobody listens.
     pub fn open(port: u16) -> Result<Self> {
+        Self::open_within(port, Duration::from_secs(10))
+    }
+
+    /// Connects, with this deadline for each read and write.
+    ///
+    /// # Errors
+    /// Fails when nobody listens.
+    pub fn open_within(port: u16, deadline: Duration) -> Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_read_timeout(Some(deadline))?;
+        stream.set_write_timeout(Some(deadline))?;
         Ok(Self { stream, correlation: 0 })
     }
 
@@ -117,16 +126,43 @@ impl Connection {
         Ok(body.get_i32())
     }
 
-    /// Creates a topic (version 2) with these configs and waits for the controller; gives the error code.
+    /// Asks for a producer id (version 0) as an idempotent producer without transactions does; gives id and epoch.
+    ///
+    /// # Errors
+    /// As for [`Connection::receive`], and `Other` with the broker's error code.
+    pub fn init_producer_id(&mut self) -> Result<(i64, i16)> {
+        let mut body = BytesMut::new();
+        body.put_i16(-1);
+        body.put_i32(60_000);
+        self.send(INIT_PRODUCER_ID, 0, &body)?;
+        let (_, mut answer) = self.receive()?;
+        if answer.remaining() < 4 + 2 + 8 + 2 {
+            return Err(malformed("a short InitProducerId answer"));
+        }
+        answer.advance(4);
+        match answer.get_i16() {
+            0 => Ok((answer.get_i64(), answer.get_i16())),
+            error => Err(Error::other(format!("InitProducerId: error {error}"))),
+        }
+    }
+
+    /// Creates a topic (version 2) with so many replicas and these configs, and waits for the controller; gives the
+    /// error code.
     ///
     /// # Errors
     /// As for [`Connection::receive`].
-    pub fn create_topic(&mut self, topic: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<i16> {
+    pub fn create_topic(
+        &mut self,
+        topic: &str,
+        partitions: i32,
+        replicas: i16,
+        configs: &[(&str, &str)],
+    ) -> Result<i16> {
         let mut body = BytesMut::new();
         body.put_i32(1);
         put_string(&mut body, topic);
         body.put_i32(partitions);
-        body.put_i16(1);
+        body.put_i16(replicas);
         body.put_i32(0);
         body.put_i32(i32::try_from(configs.len()).expect("few"));
         for (key, value) in configs {
@@ -207,12 +243,12 @@ fn produce_body(topic: &str, partition: i32, acks: i16, records: &[u8]) -> Bytes
     body.freeze()
 }
 
-fn put_string(to: &mut BytesMut, text: &str) {
+pub(crate) fn put_string(to: &mut BytesMut, text: &str) {
     to.put_i16(i16::try_from(text.len()).expect("a test's names are short"));
     to.put_slice(text.as_bytes());
 }
 
-fn malformed(what: &str) -> Error {
+pub(crate) fn malformed(what: &str) -> Error {
     Error::new(ErrorKind::InvalidData, what.to_owned())
 }
 
@@ -238,6 +274,8 @@ pub struct Batch {
     pub crc_error: u32,
     /// The magic byte.
     pub magic: i8,
+    /// Id and epoch of an idempotent producer, and the sequence number of the first record.
+    pub producer: Option<(i64, i16, i32)>,
 }
 
 impl Batch {
@@ -256,6 +294,7 @@ impl Batch {
             records: bytes,
             crc_error: 0,
             magic: 2,
+            producer: None,
         }
     }
 
@@ -278,9 +317,10 @@ impl Batch {
         rest.put_i32(self.last_offset_delta);
         rest.put_i64(now);
         rest.put_i64(now);
-        rest.put_i64(-1);
-        rest.put_i16(-1);
-        rest.put_i32(-1);
+        let (producer_id, producer_epoch, base_sequence) = self.producer.unwrap_or((-1, -1, -1));
+        rest.put_i64(producer_id);
+        rest.put_i16(producer_epoch);
+        rest.put_i32(base_sequence);
         rest.put_i32(self.record_count);
         rest.put_slice(&self.records);
         let mut batch = BytesMut::with_capacity(rest.len() + 21);

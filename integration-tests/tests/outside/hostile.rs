@@ -237,7 +237,7 @@ fn a_bad_batch_gets_kafkas_error_code_and_leaves_no_trace() {
     );
     for name in ["", ".", "a b", "a/b", "\u{e9}", &"x".repeat(250)] {
         assert_eq!(
-            connection.create_topic(name, 1, &[]).unwrap(),
+            connection.create_topic(name, 1, 1, &[]).unwrap(),
             17,
             "INVALID_TOPIC_EXCEPTION for {name:?}"
         );
