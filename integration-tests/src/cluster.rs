@@ -81,7 +81,21 @@ impl Cluster {
 
     /// Creates a topic with three replicas and waits until all of them are in sync.
     pub fn create_topic(&self, topic: &str, partitions: i32, configs: &[(&str, &str)]) {
-        self.brokers[0].create_replicated_topic(topic, partitions, 3, configs);
+        self.create_replicated_topic(topic, partitions, 3, configs);
+    }
+
+    /// Creates a topic with so many replicas and waits until all of them are in sync.
+    pub fn create_replicated_topic(&self, topic: &str, partitions: i32, replicas: i16, configs: &[(&str, &str)]) {
+        // Kafka's brokers leave it to the controller.
+        let creator = eventually(20, "somebody tells of a controller", || {
+            let told = Connection::open_within(self.brokers[0].port(), Duration::from_secs(2))
+                .and_then(|mut c| c.topic_metadata(topic))
+                .map_err(|e| e.to_string())?;
+            let port = told.ports.get(&told.controller).copied();
+            let creator = self.brokers.iter().find(|b| Some(b.port()) == port);
+            creator.ok_or_else(|| format!("the controller is {}", told.controller))
+        });
+        creator.create_replicated_topic(topic, partitions, replicas, configs);
         self.wait_until_in_sync(topic, 20);
     }
 

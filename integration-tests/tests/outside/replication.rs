@@ -54,7 +54,7 @@ fn too_few_in_sync_replicas_refuse_acks_all_and_nothing_else() {
     let leader = p.leader;
     let followers: Vec<i32> = p.isr.iter().copied().filter(|id| *id != leader).collect();
     let expect = |cluster: &Cluster, acks: i16, error: i16| {
-        eventually(20, &format!("acks={acks} gives {error}"), || {
+        eventually(40, &format!("acks={acks} gives {error}"), || {
             match produce(cluster, "t", acks, "value")? {
                 found if found == error => Ok(()),
                 found => Err(format!("error {found}")),
