@@ -202,3 +202,264 @@ impl LeaderState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::BrokerEpoch;
+
+    use super::*;
+    use crate::leader::{FollowerFetch, PartitionState};
+
+    const LAG: Millis = Millis(30_000);
+
+    fn ids(list: &[i32]) -> Vec<BrokerId> {
+        list.iter().copied().map(BrokerId).collect()
+    }
+
+    fn state(leader_epoch: i32, partition_epoch: i32, replicas: &[i32], isr: &[i32]) -> PartitionState {
+        PartitionState {
+            controller_epoch: ControllerEpoch(1),
+            leader: BrokerId(1),
+            leader_epoch: LeaderEpoch(leader_epoch),
+            partition_epoch: PartitionEpoch(partition_epoch),
+            isr: ids(isr),
+            replicas: ids(replicas),
+            adding_replicas: vec![],
+            removing_replicas: vec![],
+            is_new: false,
+        }
+    }
+
+    /// Broker 1 leads from offset 10 on, in epoch 5, at partition epoch 7.
+    fn leading(replicas: &[i32], isr: &[i32]) -> LeaderState {
+        LeaderState::new(BrokerId(1), &state(5, 7, replicas, isr), Offset(10), Millis(0))
+    }
+
+    fn fetch(replica: i32, offset: i64, leader_end: i64, at: i64) -> FollowerFetch {
+        FollowerFetch {
+            replica: BrokerId(replica),
+            fetch_offset: Offset(offset),
+            log_start_offset: Offset(0),
+            broker_epoch: BrokerEpoch::NONE,
+            leader_end: Offset(leader_end),
+            at: Millis(at),
+        }
+    }
+
+    fn accepted(leader_epoch: i32, partition_epoch: i32, isr: &[i32]) -> Answer {
+        Answer::Accepted {
+            leader_epoch: LeaderEpoch(leader_epoch),
+            partition_epoch: PartitionEpoch(partition_epoch),
+            isr: ids(isr),
+        }
+    }
+
+    #[test]
+    fn a_follower_may_join_when_it_has_all_that_may_be_committed() {
+        let check =
+            |name: &str, follower: i32, fetched: Option<i64>, high_watermark: i64, alive: bool, isr: Option<&[i32]>| {
+                let mut leader = leading(&[1, 2, 3], &[1, 2]);
+                if let Some(offset) = fetched {
+                    leader.record_fetch(&fetch(follower, offset, 100, 1_000));
+                }
+                let proposal = leader.propose_expansion(BrokerId(follower), Offset(high_watermark), |_| alive);
+                assert_eq!(proposal.map(|it| it.isr), isr.map(ids), "{name}");
+            };
+        //    name                              follower  fetched    hw  alive  proposed
+        check("at the high watermark", 3, Some(50), 50, true, Some(&[1, 2, 3]));
+        check("past it", 3, Some(70), 50, true, Some(&[1, 2, 3]));
+        check("behind it", 3, Some(49), 50, true, None);
+        check("at the start of the epoch", 3, Some(10), 5, true, Some(&[1, 2, 3]));
+        check("before the start of the epoch", 3, Some(9), 5, true, None);
+        check("has not fetched", 3, None, 0, true, None);
+        check("dead", 3, Some(50), 50, false, None);
+        check("in sync already", 2, Some(50), 50, true, None);
+        check("not assigned", 9, Some(50), 50, true, None);
+    }
+
+    #[test]
+    fn followers_that_lag_must_leave() {
+        let check = |name: &str, fetched: &[(i32, i64, i64)], now: i64, isr: Option<&[i32]>| {
+            let mut leader = leading(&[1, 2, 3], &[1, 2, 3]);
+            for (replica, offset, at) in fetched {
+                leader.record_fetch(&fetch(*replica, *offset, 100, *at));
+            }
+            let proposal = leader.propose_shrink(Offset(100), Millis(now), LAG);
+            assert_eq!(proposal.map(|it| it.isr), isr.map(ids), "{name}");
+        };
+        //    name                             fetched (replica, offset, at)             now     proposed
+        check(
+            "all had it just now",
+            &[(2, 100, 40_000), (3, 100, 40_000)],
+            40_001,
+            None,
+        );
+        check("has all, long ago", &[(2, 100, 1), (3, 100, 1)], 90_000, None);
+        check(
+            "one is slow",
+            &[(2, 100, 40_000), (3, 99, 40_000)],
+            40_001,
+            Some(&[1, 2]),
+        );
+        check(
+            "one is slow, not for long",
+            &[(2, 100, 20_000), (3, 99, 20_000)],
+            30_000,
+            None,
+        );
+        check("one never fetched", &[(2, 100, 40_000)], 40_001, Some(&[1, 2]));
+        check("nobody fetches", &[], 30_001, Some(&[1]));
+        check("nobody fetches, not for long", &[], 30_000, None);
+    }
+
+    #[test]
+    fn a_joiner_counts_before_it_is_accepted_and_who_leaves_until_it_is() {
+        let high_watermark = |leader: &LeaderState| {
+            let found = leader.high_watermark(Offset(100), 1, Millis(1_000_000), LAG, |_| true);
+            found.map(|offset| offset.0)
+        };
+        let mut leader = leading(&[1, 2], &[1]);
+        leader.record_fetch(&fetch(2, 50, 100, 1_000));
+        assert_eq!(high_watermark(&leader), Some(100));
+        let expand = leader.propose_expansion(BrokerId(2), Offset(50), |_| true).unwrap();
+        assert_eq!(high_watermark(&leader), Some(50));
+        assert_eq!((leader.isr.len(), leader.maximal_isr_len()), (1, 2));
+        assert_eq!(leader.answered(&expand, &accepted(5, 8, &[1, 2])), Outcome::Committed);
+        assert_eq!((leader.isr.len(), leader.maximal_isr_len()), (2, 2));
+
+        let shrink = leader.propose_shrink(Offset(100), Millis(1_000_000), LAG).unwrap();
+        assert_eq!(high_watermark(&leader), Some(50), "until it is accepted");
+        assert_eq!(leader.maximal_isr_len(), 2);
+        assert_eq!(leader.answered(&shrink, &accepted(5, 9, &[1])), Outcome::Committed);
+        assert_eq!(high_watermark(&leader), Some(100));
+    }
+
+    #[test]
+    fn acks_all_needs_accepted_members() {
+        let mut leader = leading(&[1, 2], &[1]);
+        leader.record_fetch(&fetch(2, 100, 100, 1_000));
+        assert!(leader.propose_expansion(BrokerId(2), Offset(50), |_| true).is_some());
+        assert!(leader.is_under_min_isr(2), "the joiner may be refused yet");
+    }
+
+    #[test]
+    fn one_proposal_is_in_flight() {
+        let mut leader = leading(&[1, 2, 3], &[1]);
+        leader.record_fetch(&fetch(2, 100, 100, 1_000));
+        leader.record_fetch(&fetch(3, 100, 100, 1_000));
+        assert!(leader.propose_expansion(BrokerId(2), Offset(50), |_| true).is_some());
+        assert!(leader.propose_expansion(BrokerId(3), Offset(50), |_| true).is_none());
+        assert!(leader.propose_shrink(Offset(200), Millis(1_000_000), LAG).is_none());
+    }
+
+    #[test]
+    fn answers_mean_what_they_mean_in_kafka() {
+        use Refusal::{NotAttempted, Other, OutOfDate};
+        let check = |name: &str, answer: &Answer, outcome: Outcome, in_flight: bool, isr: &[i32], epoch: i32| {
+            let mut leader = leading(&[1, 2], &[1]);
+            leader.record_fetch(&fetch(2, 100, 100, 1_000));
+            let proposal = leader.propose_expansion(BrokerId(2), Offset(50), |_| true).unwrap();
+            assert_eq!(leader.answered(&proposal, answer), outcome, "{name}");
+            assert_eq!(leader.is_in_flight(), in_flight, "{name}");
+            assert_eq!(
+                (leader.isr.clone(), leader.partition_epoch.0),
+                (ids(isr), epoch),
+                "{name}"
+            );
+            assert_eq!(
+                leader.maximal_isr_len(),
+                if in_flight { 2 } else { isr.len() },
+                "{name}"
+            );
+        };
+        //    name                     answer                               outcome                in flight  isr  epoch
+        check(
+            "accepted",
+            &accepted(5, 8, &[1, 2]),
+            Outcome::Committed,
+            false,
+            &[1, 2],
+            8,
+        );
+        check(
+            "it was so already",
+            &accepted(5, 7, &[1, 2]),
+            Outcome::Committed,
+            false,
+            &[1, 2],
+            7,
+        );
+        check(
+            "another leader epoch",
+            &accepted(6, 8, &[1, 2]),
+            Outcome::Overtaken,
+            true,
+            &[1],
+            7,
+        );
+        check(
+            "an older partition epoch",
+            &accepted(5, 6, &[1, 2]),
+            Outcome::Overtaken,
+            true,
+            &[1],
+            7,
+        );
+        check(
+            "not attempted",
+            &Answer::Refused(NotAttempted),
+            Outcome::Reverted,
+            false,
+            &[1],
+            7,
+        );
+        check(
+            "out of date",
+            &Answer::Refused(OutOfDate),
+            Outcome::AwaitingController,
+            true,
+            &[1],
+            7,
+        );
+        check("anything else", &Answer::Refused(Other), Outcome::Retry, true, &[1], 7);
+    }
+
+    #[test]
+    fn an_answer_after_the_controllers_next_word_is_ignored() {
+        for answer in [
+            accepted(5, 8, &[1, 2]),
+            Answer::Refused(Refusal::NotAttempted),
+            Answer::Refused(Refusal::Other),
+        ] {
+            let mut leader = leading(&[1, 2], &[1]);
+            leader.record_fetch(&fetch(2, 100, 100, 1_000));
+            let proposal = leader.propose_expansion(BrokerId(2), Offset(50), |_| true).unwrap();
+            leader.re_elected(&state(6, 9, &[1, 2], &[1]), Offset(100), Millis(2_000));
+            assert!(!leader.awaits(&proposal));
+            // It has asked for the same again, in the new epoch: the old answer is not taken for the new one.
+            leader.record_fetch(&fetch(2, 100, 100, 3_000));
+            let second = leader.propose_expansion(BrokerId(2), Offset(50), |_| true).unwrap();
+            assert_eq!(leader.answered(&proposal, &answer), Outcome::Overtaken);
+            assert_eq!(
+                (leader.isr.clone(), leader.partition_epoch),
+                (ids(&[1]), PartitionEpoch(9))
+            );
+            assert!(leader.awaits(&second));
+        }
+    }
+
+    #[test]
+    fn a_leader_that_is_elected_again_knows_how_far_followers_are_but_waits_for_their_fetch() {
+        let mut leader = leading(&[1, 2, 3], &[1, 2, 3]);
+        leader.record_fetch(&fetch(2, 80, 100, 1_000));
+        leader.record_fetch(&fetch(3, 70, 100, 1_000));
+        leader.re_elected(&state(6, 8, &[1, 2, 3], &[1, 2]), Offset(100), Millis(1_000_000));
+        let found = leader.high_watermark(Offset(100), 2, Millis(1_000_000), LAG, |_| true);
+        assert_eq!(found, Some(Offset(80)), "the one that has left holds nothing back");
+        assert!(leader.propose_shrink(Offset(100), Millis(1_000_000), LAG).is_none());
+        assert!(
+            leader.propose_expansion(BrokerId(3), Offset(60), |_| true).is_none(),
+            "it has nothing of the new epoch"
+        );
+    }
+}

@@ -95,21 +95,22 @@ impl ControllerChannel {
         &self.hosted
     }
 
-    /// AlterPartition: proposes in-sync sets. `build` makes the request for the version that the controller speaks:
-    /// topics go by id from version 2 on, and members with their epochs from version 3 on.
+    /// AlterPartition: proposes in-sync sets. `build` makes the request for the version that the controller speaks, at
+    /// most `newest`: topics go by id from version 2 on, and members with their epochs from version 3 on.
     ///
     /// # Errors
     /// The controller could not be asked.
     pub async fn alter_partition(
         &self,
+        newest: i16,
         build: impl FnOnce(i16) -> AlterPartitionRequest,
     ) -> Result<(AlterPartitionResponse, i16), NoController> {
         if self.hosted.is_active() {
-            let version = ALTER_PARTITION_MAX;
+            let version = newest.min(ALTER_PARTITION_MAX);
             return Ok((self.hosted.alter_partition(build(version), version).await, version));
         }
         let mut open = self.open.lock().await;
-        let version = self.connected(&mut open).await?.alter_partition;
+        let version = self.connected(&mut open).await?.alter_partition.min(newest);
         let response = self.send(&mut open, &build(version), version).await?;
         Ok((response, version))
     }

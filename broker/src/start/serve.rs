@@ -107,6 +107,7 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     parts
         .background
         .spawn(crate::zookeeper::apply::follow(Arc::clone(&broker)));
+    parts.background.spawn(crate::in_sync::run(Arc::clone(&broker)));
     parts.serving = true;
     info!(
         target: "org.apache.kafka.common.utils.AppInfoParser",

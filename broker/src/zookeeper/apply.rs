@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use broker_log::LogConfig;
-use model::{BrokerId, Millis};
+use model::{BrokerId, Millis, TopicPartition};
 use zk_schema::config::Entity;
 
 use super::changes::{self, ConfigChange};
@@ -51,6 +51,7 @@ fn apply(broker: &Arc<Broker>, brokers: &mut BrokerEntries, change: ConfigChange
                 };
                 let newly_unclean = enables(&config) && !enables(&before);
                 logs.set_topic_overrides(&topic, config);
+                reconsider_high_watermarks(broker, |partition| *partition.topic == topic);
                 if newly_unclean {
                     tell_controller(broker, Some(topic));
                 }
@@ -103,7 +104,10 @@ fn reconfigure(broker: &Arc<Broker>, before: &BrokerConfig, after: &BrokerConfig
     let logs = broker.partitions.logs();
     match (log_defaults(before), log_defaults(after)) {
         (Ok(before), Ok(after)) if before == after => {}
-        (_, Ok(after)) => logs.set_defaults(after),
+        (_, Ok(after)) => {
+            logs.set_defaults(after);
+            reconsider_high_watermarks(broker, |_| true);
+        }
         (_, Err(error)) => tracing::error!(%error, "the changed defaults of topics are not valid"),
     }
     if before.producer_id_expiration_ms != after.producer_id_expiration_ms {
@@ -111,6 +115,17 @@ fn reconfigure(broker: &Arc<Broker>, before: &BrokerConfig, after: &BrokerConfig
     }
     if after.unclean_leader_election_enable && !before.unclean_leader_election_enable {
         tell_controller(broker, None);
+    }
+}
+
+/// `min.insync.replicas` may have been lowered, and records that waited for more replicas are committed now. Kafka would
+/// find that out only with the next append.
+fn reconsider_high_watermarks(broker: &Arc<Broker>, concerned: impl Fn(&TopicPartition) -> bool) {
+    let settings = broker.partitions.settings();
+    for partition in broker.partitions.all() {
+        if concerned(&partition.topic_partition) {
+            partition.reconsider_high_watermark(settings, clock::now());
+        }
     }
 }
 
