@@ -462,4 +462,15 @@ mod tests {
             "it has nothing of the new epoch"
         );
     }
+
+    #[test]
+    fn a_leader_that_missed_an_epoch_knows_nothing_of_its_followers() {
+        let mut leader = leading(&[1, 2], &[1, 2]);
+        leader.record_fetch(&fetch(2, 100, 100, 1_000));
+        // Another broker led in epoch 6, and may have made the follower truncate.
+        leader.re_elected(&state(7, 9, &[1, 2], &[1, 2]), Offset(100), Millis(1_000_000));
+        let found = leader.high_watermark(Offset(100), 1, Millis(1_000_000), LAG, |_| true);
+        assert_eq!(found, Some(Offset(-1)), "until it fetches");
+        assert!(leader.propose_shrink(Offset(100), Millis(1_000_000), LAG).is_none());
+    }
 }

@@ -139,11 +139,16 @@ impl LeaderState {
         new
     }
 
-    /// The leader stays the leader, in a newer leader epoch: how far the followers have come is still true, for nobody
-    /// could make them truncate. A proposal in flight is overtaken.
+    /// The leader stays the leader, in a newer leader epoch. A proposal in flight is overtaken.
     ///
-    /// Source: Kafka 3.9 `Partition.makeLeader`, `Replica.resetReplicaState`.
+    /// Where the new epoch is the very next one, how far the followers have come is still true. Where epochs are missing,
+    /// somebody else may have led in between and made them truncate: then nothing is known of them, as for a new leader.
+    /// Source: Kafka 3.9 `Partition.makeLeader`, `Replica.resetReplicaState`, which do not make this difference.
     pub fn re_elected(&mut self, state: &PartitionState, log_end: Offset, now: Millis) {
+        if state.leader_epoch.0 != self.leader_epoch.0 + 1 {
+            *self = Self::new(self.leader, state, log_end, now);
+            return;
+        }
         self.leader_epoch = state.leader_epoch;
         self.epoch_start = log_end;
         self.assign(state);
