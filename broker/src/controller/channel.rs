@@ -95,6 +95,22 @@ impl ControllerChannel {
         &self.hosted
     }
 
+    /// Returns when `/controller` names another than at the call.
+    pub async fn another_controller(&self) {
+        let mut status = self.hosted.status();
+        let before = status.borrow_and_update().controller;
+        loop {
+            if status.changed().await.is_err() {
+                // The hosted controller has stopped: nobody watches any more.
+                return std::future::pending().await;
+            }
+            let now = status.borrow_and_update().controller;
+            if now.is_some() && now != before {
+                return;
+            }
+        }
+    }
+
     /// AlterPartition: proposes in-sync sets. `build` makes the request for the version that the controller speaks, at
     /// most `newest`: topics go by id from version 2 on, and members with their epochs from version 3 on.
     ///

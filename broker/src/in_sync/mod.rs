@@ -24,7 +24,7 @@ use tracing::{debug, warn};
 pub use proposals::{Proposals, Submitted};
 
 use crate::config::ProtocolVersion;
-use crate::controller::{ControllerChannel, NoController};
+use crate::controller::NoController;
 use crate::partition::{Answer, Lookup, Outcome};
 use crate::{Broker, clock};
 use zookeeper::Untold;
@@ -91,22 +91,8 @@ async fn send(
     let build = |version| alter_partition::request(broker.id, broker.epoch(), batch, version);
     tokio::select! {
         answer = channel.alter_partition(newest, build) => answer,
-        () = another_controller(channel) => Err(NoController::Unknown),
-    }
-}
-
-/// Returns when another controller is elected: one that hangs would let this request wait for its time-out.
-async fn another_controller(channel: &ControllerChannel) {
-    let mut status = channel.hosted().status();
-    let asked = status.borrow_and_update().controller;
-    loop {
-        if status.changed().await.is_err() {
-            return std::future::pending().await;
-        }
-        let now = status.borrow_and_update().controller;
-        if now.is_some() && now != asked {
-            return;
-        }
+        // One that hangs would let this request wait for its time-out.
+        () = channel.another_controller() => Err(NoController::Unknown),
     }
 }
 
