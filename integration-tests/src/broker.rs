@@ -96,6 +96,23 @@ impl BrokerSetup {
         self
     }
 
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The port of its only listener, unless `listeners` is set to something else.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Makes it Apache Kafka's own broker.
+    #[must_use]
+    pub fn kafka(mut self) -> Self {
+        self.kafka = true;
+        self
+    }
+
     /// Leaves a key away that a scene's brokers usually have.
     #[must_use]
     pub fn without(mut self, key: &str) -> Self {

@@ -10,6 +10,7 @@
 mod broker;
 mod cluster;
 mod coordinator;
+mod group;
 mod metadata;
 mod ports;
 mod process;
@@ -25,6 +26,7 @@ mod zookeeper;
 pub use broker::{Broker, BrokerSetup, is_reference, program};
 pub use cluster::Cluster;
 pub use coordinator::Coordinator;
+pub use group::Group;
 pub use metadata::{Metadata, Partition};
 pub use ports::free_port;
 pub use process::{Outcome, Process, run, run_with_input};

@@ -72,6 +72,11 @@ pub fn kcat_with_input(arguments: &[&str], input: &[u8]) -> Outcome {
 /// # Panics
 /// Panics when what it needs has not been set up, or for another name.
 pub fn client(name: &str, arguments: &[&str]) -> Outcome {
+    run_and_tell(name, arguments, &client_command(name, arguments), &[])
+}
+
+/// The command of such a client.
+pub(crate) fn client_command(name: &str, arguments: &[&str]) -> Vec<String> {
     let cache = cache();
     let source = repository()
         .join("integration-tests/tools/clients")
@@ -94,7 +99,7 @@ pub fn client(name: &str, arguments: &[&str]) -> Outcome {
     let mut all = vec!["env".to_owned(), modules, program.display().to_string()];
     all.extend(script);
     all.extend(arguments.iter().map(|a| (*a).to_owned()));
-    run_and_tell(name, arguments, &all, &[])
+    all
 }
 
 /// Where `tools/set-up` puts what it fetches; see `tools/lib.sh`.

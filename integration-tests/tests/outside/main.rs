@@ -1,6 +1,7 @@
 //! What a stranger sees: our programs, a real ZooKeeper, stock clients.
 
 mod clients;
+mod cluster_tools;
 mod coordinators;
 mod crashes;
 mod directories;
@@ -8,8 +9,12 @@ mod failover;
 mod groups;
 mod hostile;
 mod membership;
+mod mixed;
+mod partial_failures;
+mod reassignment;
 mod records;
 mod replication;
 mod retention;
+mod soak;
 mod starts;
 mod topics;
