@@ -14,6 +14,7 @@ use crate::group::GroupCoordinator;
 use crate::metadata::MetadataCache;
 use crate::partition::Partitions;
 use crate::producer_ids::ProducerIds;
+use crate::replication::Replication;
 
 /// A running broker. Made by `start`, shared by all connections.
 pub struct Broker {
@@ -37,6 +38,8 @@ pub struct Broker {
     pub producer_ids: ProducerIds,
     /// The way to the controller, and the one hosted here; from the registration on.
     controller: OnceLock<ControllerChannel>,
+    /// Copies from the leaders of what is followed here; from before the registration on.
+    replication: OnceLock<Arc<Replication>>,
     /// Which life of this broker id it is: the czxid of its registration; −1 while it is not registered.
     epoch: AtomicI64,
 }
@@ -66,6 +69,7 @@ impl Broker {
             fetch_sessions: FetchSessions::new(fetch_session_slots),
             producer_ids: ProducerIds::default(),
             controller: OnceLock::new(),
+            replication: OnceLock::new(),
             epoch: AtomicI64::new(BrokerEpoch::NONE.0),
         })
     }
@@ -78,6 +82,22 @@ impl Broker {
     /// The way to whoever is the controller, once this broker is registered.
     pub fn controller_channel(&self) -> Option<&ControllerChannel> {
         self.controller.get()
+    }
+
+    /// Begins to copy from leaders, as the controller's requests will say. Called once, before the listeners serve, on a
+    /// runtime; another call does nothing.
+    pub fn start_replication(self: &Arc<Self>) {
+        self.replication.get_or_init(|| {
+            let replication = Replication::new(self);
+            let told = Arc::clone(&replication);
+            self.partitions.set_replication(move |changes| told.apply(changes));
+            replication
+        });
+    }
+
+    /// The fetchers, once there are some.
+    pub fn replication(&self) -> Option<&Arc<Replication>> {
+        self.replication.get()
     }
 
     /// Starts the controller hosted here. Called once, after the registration; another call does nothing.

@@ -19,6 +19,7 @@ pub mod net;
 pub mod partition;
 pub mod producer_ids;
 pub mod registration;
+pub mod replication;
 pub mod security;
 pub mod start;
 pub mod zookeeper;

@@ -5,6 +5,7 @@
 //! are woken after the lock is released. The log's own offsets are atomics; nothing here is locked to read them.
 //! Source: Kafka 3.9 `Partition`.
 
+mod follower;
 mod leading;
 mod read;
 mod registry;
@@ -23,6 +24,7 @@ use crate::delayed::WaitQueue;
 
 pub use broker_replica::in_sync::{Answer, IsrChange, Outcome, Proposal, Refusal};
 pub use broker_replica::leader::{Follower, FollowerFetch, LeaderState, PartitionState};
+pub use follower::{Fetched, FollowChange, FollowError, FollowerAppended};
 pub use leading::Leading;
 pub use read::{Isolation, Read, ReadSpec};
 pub use registry::{LeadershipChange, Lookup, Partitions, ReplicaSettings, replicated};

@@ -12,7 +12,7 @@ use hashbrown::{Equivalent, HashMap};
 use model::{BrokerId, ControllerEpoch, LeaderEpoch, Millis, Offset, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 
-use super::{Partition, PartitionError};
+use super::{FollowChange, Partition, PartitionError};
 use crate::clock;
 use crate::delayed::Waiter;
 use crate::in_sync::Proposals;
@@ -61,6 +61,7 @@ pub enum Lookup {
 }
 
 type Listener = Box<dyn Fn(&[LeadershipChange]) + Send + Sync>;
+type Replication = Box<dyn Fn(Vec<FollowChange>) + Send + Sync>;
 
 /// The partitions of this broker by name. Source: Kafka 3.9 `ReplicaManager`.
 pub struct Partitions {
@@ -71,6 +72,7 @@ pub struct Partitions {
     /// Serialises what the controller says (Kafka's `replicaStateChangeLock`).
     pub(super) state_change: Mutex<()>,
     listener: OnceLock<Listener>,
+    replication: OnceLock<Replication>,
 }
 
 #[derive(Clone, Debug)]
@@ -102,6 +104,7 @@ impl Partitions {
             controller_epoch: AtomicI32::new(0),
             state_change: Mutex::new(()),
             listener: OnceLock::new(),
+            replication: OnceLock::new(),
         });
         let weak = Arc::downgrade(&partitions);
         partitions.logs.on_failure(move |failure| {
@@ -118,6 +121,23 @@ impl Partitions {
             self.listener.set(Box::new(listener)).is_ok(),
             "the leadership listener is set once"
         );
+    }
+
+    /// Who copies from leaders; set once, before the first `LeaderAndIsr`. Told in the order of the changes, after the
+    /// roles have changed; it must not wait for a fetcher that may hold a role.
+    pub fn set_replication(&self, replication: impl Fn(Vec<FollowChange>) + Send + Sync + 'static) {
+        assert!(
+            self.replication.set(Box::new(replication)).is_ok(),
+            "replication is set once"
+        );
+    }
+
+    pub(super) fn follow(&self, changes: Vec<FollowChange>) {
+        if let Some(replication) = self.replication.get()
+            && !changes.is_empty()
+        {
+            replication(changes);
+        }
     }
 
     pub(super) fn tell(&self, changes: &[LeadershipChange]) {
@@ -211,6 +231,7 @@ impl Partitions {
     /// The log directory of these partitions failed: whoever waits for them is told.
     pub(super) fn take_offline(&self, names: &[TopicPartition]) {
         let mut changes = Vec::new();
+        self.follow(names.iter().cloned().map(FollowChange::Cease).collect());
         for name in names {
             let before = {
                 let mut by_name = self.by_name.write();

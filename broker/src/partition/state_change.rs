@@ -11,7 +11,8 @@ use model::{LeaderEpoch, TopicId, TopicPartition};
 use tracing::{error, info, warn};
 
 use super::{
-    FollowerState, LeaderState, LeadershipChange, Leading, Lookup, Partition, PartitionState, Partitions, Role,
+    FollowChange, FollowerState, LeaderState, LeadershipChange, Leading, Lookup, Partition, PartitionState, Partitions,
+    Role,
 };
 use crate::clock;
 
@@ -40,20 +41,46 @@ pub struct StopReplica {
 /// Leader epoch of a `StopReplica` for a topic that is being deleted: it overrides any. Source: Kafka `LeaderAndIsr`.
 const EPOCH_DURING_DELETE: LeaderEpoch = LeaderEpoch(-2);
 
+/// What others are told of once a request has been applied.
+#[derive(Default)]
+struct Changes {
+    leadership: Vec<LeadershipChange>,
+    follow: Vec<FollowChange>,
+}
+
+/// What replication is told of a partition with a new role.
+fn follow_change(partition: &Partition, request: &LeaderAndIsrPartition, is_leader: bool) -> FollowChange {
+    let name = request.partition.clone();
+    if is_leader {
+        return FollowChange::Cease(name);
+    }
+    FollowChange::Follow {
+        partition: name,
+        topic_id: partition.topic_id(),
+        leader: request.state.leader,
+        leader_epoch: request.state.leader_epoch,
+    }
+}
+
 impl Partitions {
     /// Applies a `LeaderAndIsr` request whose controller epoch was accepted. One answer for each partition.
     pub fn become_leader_or_follower(&self, requests: &[LeaderAndIsrPartition]) -> Vec<ErrorCode> {
         let _one_at_a_time = self.state_change.lock();
-        let mut changes = Vec::new();
+        let mut changes = Changes::default();
         let answers = requests
             .iter()
             .map(|request| self.become_either(request, &mut changes))
             .collect();
-        self.tell(&changes);
+        self.tell_all(changes);
         answers
     }
 
-    fn become_either(&self, request: &LeaderAndIsrPartition, changes: &mut Vec<LeadershipChange>) -> ErrorCode {
+    fn tell_all(&self, changes: Changes) {
+        self.tell(&changes.leadership);
+        self.follow(changes.follow);
+    }
+
+    fn become_either(&self, request: &LeaderAndIsrPartition, changes: &mut Changes) -> ErrorCode {
         let name = &request.partition;
         let Some(partition) = self.get_or_insert(name) else {
             warn!(partition = %name, "ignoring LeaderAndIsr: the log directory of the partition is offline");
@@ -72,7 +99,7 @@ impl Partitions {
             return ErrorCode::StaleControllerEpoch;
         }
         if asked == current {
-            return self.same_epoch(&partition, request);
+            return self.same_epoch(&partition, request, changes);
         }
         if !request.state.replicas.contains(&self.settings.broker_id) {
             warn!(partition = %name, "ignoring LeaderAndIsr: this broker is not an assigned replica");
@@ -84,8 +111,9 @@ impl Partitions {
             return code;
         }
         partition.wake_all();
+        changes.follow.push(follow_change(&partition, request, is_leader));
         if is_leader || was_leader {
-            changes.push(LeadershipChange {
+            changes.leadership.push(LeadershipChange {
                 partition: name.clone(),
                 leader_epoch: Some(asked),
                 is_leader,
@@ -95,10 +123,14 @@ impl Partitions {
     }
 
     /// The controller repeats itself: only a topic id that was missing so far is news.
-    fn same_epoch(&self, partition: &Partition, request: &LeaderAndIsrPartition) -> ErrorCode {
+    fn same_epoch(&self, partition: &Partition, request: &LeaderAndIsrPartition, changes: &mut Changes) -> ErrorCode {
         match (request.topic_id, partition.log()) {
             (Some(id), Some(log)) if log.topic_id().is_none() => match log.assign_topic_id(id) {
-                Ok(()) => ErrorCode::None,
+                Ok(()) => {
+                    let is_leader = partition.is_leader();
+                    changes.follow.push(follow_change(partition, request, is_leader));
+                    ErrorCode::None
+                }
                 Err(cause) => {
                     error!(partition = %request.partition, %cause, "topic id not written");
                     ErrorCode::KafkaStorageError
@@ -183,16 +215,16 @@ impl Partitions {
     /// Applies a `StopReplica` request whose controller epoch was accepted. One answer for each partition.
     pub fn stop_replicas(&self, requests: &[StopReplica]) -> Vec<ErrorCode> {
         let _one_at_a_time = self.state_change.lock();
-        let mut changes = Vec::new();
+        let mut changes = Changes::default();
         let answers = requests
             .iter()
             .map(|request| self.stop_replica(request, &mut changes))
             .collect();
-        self.tell(&changes);
+        self.tell_all(changes);
         answers
     }
 
-    fn stop_replica(&self, request: &StopReplica, changes: &mut Vec<LeadershipChange>) -> ErrorCode {
+    fn stop_replica(&self, request: &StopReplica, changes: &mut Changes) -> ErrorCode {
         let name = &request.partition;
         match self.lookup(&name.topic, name.partition) {
             Lookup::Offline => return ErrorCode::KafkaStorageError,
@@ -203,9 +235,10 @@ impl Partitions {
                     warn!(partition = %name, %asked, %current, "ignoring StopReplica of an older leader epoch");
                     return ErrorCode::FencedLeaderEpoch;
                 }
+                changes.follow.push(FollowChange::Cease(name.clone()));
                 if request.delete {
                     let leader_epoch = None;
-                    changes.push(LeadershipChange {
+                    changes.leadership.push(LeadershipChange {
                         partition: name.clone(),
                         leader_epoch,
                         is_leader: false,

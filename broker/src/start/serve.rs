@@ -73,6 +73,10 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
         partitions,
     );
     parts.broker = Some(Arc::clone(&broker));
+    broker.start_replication();
+    if let Some(replication) = broker.replication() {
+        parts.background.spawn(Arc::clone(replication).follow_config());
+    }
     watch_directories(parts, &broker);
 
     let mut listeners = Vec::new();

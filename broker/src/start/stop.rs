@@ -40,6 +40,10 @@ pub(super) async fn stop(parts: &mut Parts) {
             Err(error) => error!(%error, "opening the logs failed"),
         }
     }
+    // Before the logs are closed: what is fetched now could not be appended any more.
+    if let Some(replication) = parts.broker.as_ref().and_then(|broker| broker.replication()) {
+        replication.shutdown().await;
+    }
     parts.background.shutdown().await;
     if let Some(failed) = parts.failed.take() {
         failed.abort();

@@ -416,6 +416,11 @@ impl Fetcher {
         self.names.get(&id)
     }
 
+    /// The name of a topic that is followed, shared: how answers before Fetch 13 name it.
+    pub fn topic_key(&self, topic: &str) -> Option<&Arc<str>> {
+        self.topics.get_key_value(topic).map(|(name, _)| name)
+    }
+
     /// What to do now.
     pub fn next(&mut self, now: Millis, logs: &impl LocalLogs) -> Next {
         self.wake_delayed(now);
@@ -477,6 +482,11 @@ impl Fetcher {
     /// The pending Fetch was given up to send another at once, over a new connection. The next request is full.
     pub fn abandoned(&mut self) {
         self.session.lost();
+    }
+
+    /// The leader is worth another try at once.
+    pub fn resume(&mut self) {
+        self.paused_until = None;
     }
 
     fn pause(&mut self, now: Millis) {
@@ -573,6 +583,26 @@ impl Fetcher {
     /// The local log start offset of this partition has moved: the leader hears of it with the next request.
     pub fn log_start_moved(&mut self, partition: &TopicPartition) {
         self.mark_changed(partition);
+    }
+
+    /// Log start offsets may have moved here, by retention: looks at each, and tells the leader where one has.
+    pub fn log_starts_may_have_moved(&mut self, logs: &impl LocalLogs) {
+        let mut moved = Vec::new();
+        for (name, topic) in &self.topics {
+            for (index, state) in &topic.partitions {
+                let Some(asked) = state.asked else { continue };
+                let name = TopicPartition::new(Arc::clone(name), *index);
+                if logs
+                    .offsets(&name)
+                    .is_some_and(|log| log.log_start_offset != asked.log_start_offset)
+                {
+                    moved.push(name);
+                }
+            }
+        }
+        for name in &moved {
+            self.mark_changed(name);
+        }
     }
 
     /// Leaves a partition alone until then; one that is delayed already stays so.
