@@ -29,6 +29,9 @@ use session::Session;
 pub use session::{FetchPartition, FetchRequest, Forgotten, SessionAnswer, SessionError};
 pub use truncation::Truncation;
 
+/// The first time to wait after a failure; doubled up to `replica.fetch.backoff.ms`.
+const FIRST_BACKOFF: Millis = Millis(20);
+
 /// What follows from `inter.broker.protocol.version` and `server.properties`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetcherConfig {
@@ -241,6 +244,8 @@ struct State {
     lag: Option<i64>,
     phase: Phase,
     delayed_until: Option<Millis>,
+    /// How often it was delayed since it was last answered.
+    delays: u32,
     /// What the leader's session holds of it; with old versions, what was asked last.
     asked: Option<FetchPartition>,
     /// It stands in `Fetcher::changed`.
@@ -276,6 +281,8 @@ pub struct Fetcher {
     delayed: BTreeSet<(Millis, TopicPartition)>,
     /// Nothing is sent before.
     paused_until: Option<Millis>,
+    /// How often it was paused since the leader last answered.
+    pauses: u32,
     next_turn: u64,
 }
 
@@ -292,6 +299,7 @@ impl Fetcher {
             unsettled: BTreeSet::new(),
             delayed: BTreeSet::new(),
             paused_until: None,
+            pauses: 0,
             next_turn: 0,
         }
     }
@@ -340,6 +348,7 @@ impl Fetcher {
             lag: None,
             phase,
             delayed_until: None,
+            delays: 0,
             asked: before.as_ref().and_then(|state| state.asked),
             queued: before.is_some_and(|state| state.queued),
             turn: self.next_turn,
@@ -462,6 +471,9 @@ impl Fetcher {
             };
         }
         let answer = self.session.answered(error, session_id, partitions);
+        if answer == SessionAnswer::Accepted {
+            self.pauses = 0;
+        }
         if answer == SessionAnswer::Refused
             && !matches!(
                 error,
@@ -490,7 +502,17 @@ impl Fetcher {
     }
 
     fn pause(&mut self, now: Millis) {
-        self.paused_until = Some(now + self.config.fetch_backoff);
+        self.paused_until = Some(now + self.backoff(self.pauses));
+        self.pauses = self.pauses.saturating_add(1);
+    }
+
+    /// How long to wait after so many failures: `replica.fetch.backoff.ms`, but less at first.
+    ///
+    /// The word of the controller reaches a follower before the new leader as often as after it. To wait for the whole
+    /// time then would hold up acks=all by it at each change of leaders.
+    fn backoff(&self, failures: u32) -> Millis {
+        let first = Millis(FIRST_BACKOFF.0 << failures.min(16));
+        first.min(self.config.fetch_backoff)
     }
 
     /// One partition of a Fetch response. Source: Kafka `AbstractFetcherThread.processFetchRequest`.
@@ -538,7 +560,7 @@ impl Fetcher {
                 | LeaderError::InconsistentTopicId
                 | LeaderError::Other(_),
             ) => {
-                self.delay(partition, now + self.config.fetch_backoff);
+                self.back_off(partition, now);
                 Step::None
             }
         }
@@ -558,6 +580,7 @@ impl Fetcher {
                     return Step::None;
                 };
                 let next_offset = last_offset.map_or(state.fetch_offset, Offset::next);
+                state.delays = 0;
                 state.lag = Some((leader_high_watermark - next_offset).max(0));
                 if last_offset.is_some() {
                     state.fetch_offset = next_offset;
@@ -568,13 +591,13 @@ impl Fetcher {
                 Step::None
             }
             AppendOutcome::Corrupt => {
-                self.delay(partition, now + self.config.fetch_backoff);
+                self.back_off(partition, now);
                 Step::None
             }
             AppendOutcome::Failed => self.fail(partition),
             // Removed or added again in a moment; until then it is not asked for.
             AppendOutcome::Superseded => {
-                self.delay(partition, now + self.config.fetch_backoff);
+                self.back_off(partition, now);
                 Step::None
             }
         }
@@ -602,6 +625,17 @@ impl Fetcher {
         }
         for name in &moved {
             self.mark_changed(name);
+        }
+    }
+
+    /// Leaves a partition alone for a while: longer, the more often in a row.
+    pub fn back_off(&mut self, partition: &TopicPartition, now: Millis) {
+        let Some(delays) = self.state(partition).map(|state| state.delays) else {
+            return;
+        };
+        self.delay(partition, now + self.backoff(delays));
+        if let Some(state) = self.state_mut(partition) {
+            state.delays = delays.saturating_add(1);
         }
     }
 

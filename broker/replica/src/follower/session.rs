@@ -224,7 +224,6 @@ impl Fetcher {
     /// What the next request says of a partition that may have changed; `None` if it is followed no more.
     fn ask(&mut self, name: &TopicPartition, now: Millis, logs: &impl LocalLogs) -> Option<Ask> {
         let with_epoch = self.config.truncate_on_fetch;
-        let backoff = self.config.fetch_backoff;
         let state = self.state_mut(name)?;
         state.queued = false;
         if !state.is_ready() {
@@ -237,7 +236,7 @@ impl Fetcher {
         let Some(log) = logs.offsets(name) else {
             // Its directory has failed; whoever says so will also remove it.
             let joined = state.asked.take().is_some();
-            self.delay(name, now + backoff);
+            self.back_off(name, now);
             return Some(if joined { Ask::Leaves } else { Ask::Same });
         };
         let ask = FetchPartition {

@@ -62,7 +62,7 @@ impl Fetcher {
             }
         }
         for name in offline {
-            self.delay(&name, now + self.config.fetch_backoff);
+            self.back_off(&name, now);
         }
         if let Some((name, offset)) = cut {
             let completed = true;
@@ -161,7 +161,7 @@ impl Fetcher {
         {
             *leader_end = None;
         }
-        self.delay(partition, now + self.config.fetch_backoff);
+        self.back_off(partition, now);
         Step::None
     }
 
@@ -191,6 +191,7 @@ impl Fetcher {
             }
             state.fetch_offset = offset;
             state.last_fetched_epoch = latest_epoch;
+            state.delays = 0;
             if settled {
                 state.phase = Phase::Fetching;
             }
@@ -223,7 +224,7 @@ impl Fetcher {
         logs: &impl LocalLogs,
     ) -> Step {
         let Some(log) = logs.offsets(partition) else {
-            self.delay(partition, now + self.config.fetch_backoff);
+            self.back_off(partition, now);
             return Step::None;
         };
         let Some(state) = self.state(partition) else {
