@@ -25,6 +25,9 @@ pub static MALLOC_CONF: &[u8] =
 const WORKERS_MIN: usize = 2;
 
 fn main() -> ExitCode {
+    if let Some(status) = guardian::role() {
+        return status;
+    }
     match command_line::read() {
         Command::Run(run) => run_broker(run),
         Command::CheckConfig(run) => check_config(&run),

@@ -1,7 +1,7 @@
 //! `/cluster/ottla` — what is ours alone; no stock Kafka reads or writes it.
 //!
 //! Ephemeral children announce which brokers and which dedicated coordinators are of this product: whoever is in
-//! `/brokers/ids` but not here is a stock Kafka. Below `/cluster`, so that `ls /` shows the classic paths only.
+//! `/brokers/ids` but not here is a stock Kafka; and which sessions may be ended by a death certificate. Below `/cluster`, so that `ls /` shows the classic paths only.
 
 use model::BrokerId;
 
@@ -13,6 +13,8 @@ pub const PATH: &str = "/cluster/ottla";
 pub const BROKERS_PATH: &str = "/cluster/ottla/brokers";
 /// Dedicated coordinators (ephemeral children by id).
 pub const COORDINATORS_PATH: &str = "/cluster/ottla/coordinators";
+/// Sessions of processes that a guardian watches (ephemeral children by session id).
+pub const SESSIONS_PATH: &str = "/cluster/ottla/sessions";
 
 /// Where a broker announces itself.
 pub fn broker_path(id: BrokerId) -> String {
@@ -22,6 +24,12 @@ pub fn broker_path(id: BrokerId) -> String {
 /// Where a dedicated coordinator announces itself.
 pub fn coordinator_path(id: BrokerId) -> String {
     format!("{COORDINATORS_PATH}/{id}")
+}
+
+/// The mark of a session, made in it: while it is there, the session has not ended. A multi that deletes it is fenced by the
+/// session, which no data version can do: a registration of the next life has the same version as that of the last.
+pub fn session_path(session_id: i64) -> String {
+    format!("{SESSIONS_PATH}/0x{session_id:x}")
 }
 
 /// The content of a coordinator's znode: where it takes the brokers' requests, as `host:port` in plain text.

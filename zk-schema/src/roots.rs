@@ -49,6 +49,7 @@ pub const ZNODES: &[ZnodeDoc] = table! {
     "/cluster/id", "the first broker", "JSON \"1\": the cluster id";
     "/cluster/ottla/brokers/<id>", "the broker (ephemeral)", "empty: this broker is Ottla";
     "/cluster/ottla/coordinators/<id>", "a dedicated coordinator (ephemeral)", "host:port: where it takes brokers' requests";
+    "/cluster/ottla/sessions/<session id>", "a broker or coordinator with a guardian (ephemeral)", "empty: the session has not ended";
     "/config/brokers/<id>, /config/brokers/<default>", "any broker; kafka-configs", "JSON v1";
     "/config/changes/config_change_<n>", "any broker", "JSON v2: which entity; v1 is read";
     "/config/clients/<client>", "any broker; kafka-configs", "JSON v1: quotas";

@@ -173,6 +173,7 @@ broker_config! {
     offsets_topic_num_partitions: i32 = "offsets.topic.num.partitions",
     offsets_topic_replication_factor: i16 = "offsets.topic.replication.factor",
     offsets_topic_segment_bytes: i32 = "offsets.topic.segment.bytes",
+    ottla_death_certificate: bool = "ottla.death.certificate",
     producer_id_expiration_check_interval_ms: i32 = "producer.id.expiration.check.interval.ms",
     producer_id_expiration_ms: i32 = "producer.id.expiration.ms",
     queued_max_request_bytes: i64 = "queued.max.request.bytes",

@@ -129,6 +129,7 @@ impl Key {
 #[rustfmt::skip]
 pub static OWN_KEYS: &[Key] = &[
     key("controller.eligible", Boolean, Some("true"), Any, Medium, ReadOnly, PUBLIC, ACTED_ON, "Whether this broker may become the controller while no dedicated coordinator is there."),
+    key("ottla.death.certificate", Boolean, Some("true"), Any, Medium, ReadOnly, PUBLIC, ACTED_ON, "Whether a guardian process beside this one tells ZooKeeper of its death at once."),
 ];
 
 /// The key called `name`, Kafka's or our own.

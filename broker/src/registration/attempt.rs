@@ -3,10 +3,10 @@
 //! The registration is one multi: create the ephemeral znode with null data, then set its content; so its data version
 //! is 1 and its czxid is the broker epoch. Source: Kafka 3.9 `KafkaZkClient.registerBroker`, `CheckedEphemeral`.
 
+use guardian::{Estate, Fence};
 use model::{BrokerEpoch, BrokerId, Millis};
 use zk_schema::brokers::ids::{self, BrokerRegistration};
-use zk_schema::controller;
-use zk_schema_store::{MultiError, Op, OpResult, Stat, Store, StoreError};
+use zk_schema_store::{MultiError, OpResult, Stat, Store, StoreError};
 
 use super::identity::{Identity, addresses};
 
@@ -120,32 +120,17 @@ pub(super) async fn register(
     Err(StoreError::Other(format!("{path} comes and goes")).into())
 }
 
-/// Removes what a dead process of this broker has left under `session`: its registration, and `/controller` with it if
-/// that is its own. The caller knows that the process is gone.
-///
-/// One multi: a session that ends meanwhile takes the registration along, the multi fails, and a `/controller` that
-/// somebody else has made since is not touched. Nobody else registers under our id.
+/// Removes what a dead process of this broker has left under `session_id`. The caller knows that the process is gone;
+/// nobody else registers under our id.
 ///
 /// # Errors
 /// What ZooKeeper says; a session that has ended meanwhile is none.
-pub(super) async fn bury(store: &Store, identity: &Identity, session: i64) -> Result<(), StoreError> {
-    let owned = |found: Option<Stat>| found.filter(|stat| stat.ephemeral_owner == session);
-    let path = identity.path();
-    let Some(registration) = owned(store.exists(&path).await?) else {
-        return Ok(());
+pub(super) async fn bury(store: &Store, identity: &Identity, session_id: i64) -> Result<(), StoreError> {
+    let estate = Estate {
+        session_id,
+        paths: Estate::paths_of_broker(identity.id()),
     };
-    let mut ops = vec![Op::delete(path, Some(registration.version))];
-    if let Some(controller) = owned(store.exists(controller::PATH).await?) {
-        ops.push(Op::delete(controller::PATH, Some(controller.version)));
-    }
-    match store.multi(ops).await {
-        Ok(_) => Ok(()),
-        Err(MultiError {
-            source: StoreError::NoNode { .. } | StoreError::BadVersion { .. },
-            ..
-        }) => Ok(()),
-        Err(MultiError { source, .. }) => Err(source),
-    }
+    guardian::bury(store, &estate, Fence::IfMarked).await.map(drop)
 }
 
 /// `host:port` of every endpoint of a registration; empty for one that cannot be read (its owner is not ours to judge).

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use broker_log::{Logs, OpenError};
+use guardian::Guardian;
 use model::BrokerId;
 use tokio::task::{JoinHandle, JoinSet};
-use zk_schema_store::Store;
+use zk_schema_store::{SessionState, Store};
 
 use super::error::StartError;
 use crate::Broker;
@@ -20,6 +21,8 @@ pub(super) struct Parts {
     /// Configured, found in `meta.properties`, or generated.
     pub(super) id: Option<BrokerId>,
     pub(super) zookeeper: Option<Store>,
+    /// The process that tells ZooKeeper of this one's death.
+    pub(super) guardian: Option<Guardian>,
     /// Logs that are being opened: they are waited for, so that they can be closed.
     pub(super) opening: Option<JoinHandle<Result<Arc<Logs>, OpenError>>>,
     pub(super) logs: Option<Arc<Logs>>,
@@ -40,6 +43,7 @@ impl Parts {
             id: config.broker_id,
             config: ConfigHandle::new(config),
             zookeeper: None,
+            guardian: None,
             opening: None,
             logs: None,
             broker: None,
@@ -55,12 +59,27 @@ impl Parts {
         self.id.map_or_else(String::new, |id| format!("[KafkaServer id={id}] "))
     }
 
-    /// Waits for what a running broker cannot survive: its last directory fails, or a task panics that keeps it a member
-    /// of the cluster.
+    /// Waits for what a running broker cannot survive: its last directory fails, a task panics that keeps it a member of
+    /// the cluster, or the controller hosted here or the ZooKeeper session is given up by a fault of ours.
     pub(super) async fn fatal(&mut self) -> StartError {
         let failed = async {
             match self.failed.as_mut() {
                 Some(failed) => failed.await,
+                None => std::future::pending().await,
+            }
+        };
+        let session = self.zookeeper.as_ref().map(Store::session);
+        let session_closed = async {
+            match session {
+                // An error means that it is not kept up any more, too.
+                Some(mut session) => drop(session.wait_for(|state| *state == SessionState::Closed).await),
+                None => std::future::pending().await,
+            }
+        };
+        let controller = self.broker.as_ref().and_then(|broker| broker.controller()).cloned();
+        let controller_ended = async {
+            match controller {
+                Some(controller) => controller.ended().await,
                 None => std::future::pending().await,
             }
         };
@@ -78,6 +97,8 @@ impl Parts {
                 Err(panicked) => StartError::Background(panicked.to_string()),
             },
             panicked = panicked => StartError::Background(panicked.to_string()),
+            () = session_closed => StartError::Background("nobody keeps up the zookeeper session".to_owned()),
+            () = controller_ended => StartError::Background("the controller hosted here has ended".to_owned()),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use broker_log::{Disk, LogConfig, Logs, LogsConfig};
+use guardian::{Charge, Estate, Guardian};
 use model::Millis;
 use tokio::sync::mpsc;
 use tracing::{error, info};
@@ -100,6 +101,15 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
             .collect(),
     ));
 
+    // Before the registration, so that no death after it goes unnoticed.
+    if config.ottla_death_certificate {
+        let charge = Charge {
+            name: format!("broker {id}"),
+            zookeeper: zookeeper::store_config(&config),
+            paths: Estate::paths_of_broker(id),
+        };
+        parts.guardian = Some(Guardian::start(charge, store).await);
+    }
     register(parts, &broker, Identity::new(id, &config, &ports, &host_name())).await?;
     for listener in listeners {
         parts

@@ -61,10 +61,15 @@ pub(super) async fn stop(parts: &mut Parts) {
     {
         warn!("the controller does not resign in time; its znode goes with the session");
     }
-    if let Some(zookeeper) = parts.zookeeper.take()
-        && tokio::time::timeout(CLOSE_TIME_MAX, zookeeper.close()).await.is_err()
-    {
-        warn!("zookeeper does not answer; the session is left to expire");
+    if let Some(zookeeper) = parts.zookeeper.take() {
+        if tokio::time::timeout(CLOSE_TIME_MAX, zookeeper.close()).await.is_ok() {
+            if let Some(guardian) = parts.guardian.take() {
+                guardian.dismiss().await;
+            }
+        } else {
+            // A guardian stays, and tries after the end of this process.
+            warn!("zookeeper does not answer; the session is left to expire");
+        }
     }
     info!(target: KAFKA_SERVER, "{ident}shut down completed");
 }

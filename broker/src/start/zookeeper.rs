@@ -18,15 +18,19 @@ use zk_schema_store::{CreateMode, Store, StoreConfig, StoreError};
 use super::error::StartError;
 use crate::config::BrokerConfig;
 
-/// Opens the session.
-pub(super) async fn connect(config: &BrokerConfig) -> Result<Store, StartError> {
-    let store_config = StoreConfig {
+/// How ZooKeeper is reached.
+pub(super) fn store_config(config: &BrokerConfig) -> StoreConfig {
+    StoreConfig {
         connect: config.zookeeper_connect.clone(),
         session_timeout: millis(config.zookeeper_session_timeout_ms),
         connection_timeout: millis(config.zookeeper_connection_timeout_ms),
         max_in_flight: usize::try_from(config.zookeeper_max_in_flight_requests).unwrap_or(1),
-    };
-    Store::connect(store_config)
+    }
+}
+
+/// Opens the session.
+pub(super) async fn connect(config: &BrokerConfig) -> Result<Store, StartError> {
+    Store::connect(store_config(config))
         .await
         .map_err(|source| StartError::Connect {
             connect: config.zookeeper_connect.clone(),

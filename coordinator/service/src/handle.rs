@@ -132,6 +132,11 @@ impl ControllerHandle {
         }
     }
 
+    /// Waits until the service has ended: stopped, or because of a fault of ours, after which the process must not go on.
+    pub async fn ended(&self) {
+        self.commands.closed().await;
+    }
+
     async fn ask(&self, ask: Ask) -> Result<Reply, Refusal> {
         let (answer, wait) = oneshot::channel();
         if self.commands.send(Command::Ask(ask, answer)).await.is_err() {

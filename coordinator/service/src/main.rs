@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use coordinator_service::{ControllerService, Settings, serve, settings};
+use coordinator_service::{ControllerHandle, ControllerService, Settings, serve, settings};
+use guardian::{Charge, Estate, Guardian};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use zk_schema_store::Store;
@@ -35,6 +36,9 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 fn main() -> ExitCode {
+    if let Some(status) = guardian::role() {
+        return status;
+    }
     let command_line = CommandLine::parse();
     tracing_subscriber::fmt()
         .with_env_filter(
@@ -93,7 +97,12 @@ async fn run(settings: Settings) -> ExitCode {
         started = start(settings) => started,
         () = told_to_stop() => return ExitCode::SUCCESS,
     };
-    let (controller, store, server) = match started {
+    let Started {
+        controller,
+        store,
+        server,
+        guardian,
+    } = match started {
         Ok(started) => started,
         Err(reason) => {
             tracing::error!("{reason}");
@@ -101,24 +110,35 @@ async fn run(settings: Settings) -> ExitCode {
         }
     };
     tracing::info!(id = %controller.id(), "started (coordinator)");
-    told_to_stop().await;
+    let outcome = tokio::select! {
+        () = told_to_stop() => ExitCode::SUCCESS,
+        () = controller.ended() => {
+            tracing::error!("the controller has ended by itself: giving up");
+            ExitCode::FAILURE
+        }
+    };
     tracing::info!("shutting down");
     let stop = async {
         controller.stop().await;
         server.abort();
         store.close().await;
+        if let Some(guardian) = guardian {
+            guardian.dismiss().await;
+        }
     };
     tokio::select! {
-        () = stop => ExitCode::SUCCESS,
+        () = stop => outcome,
         () = told_to_stop() => ExitCode::from(INTERRUPTED),
     }
 }
 
-type Started = (
-    coordinator_service::ControllerHandle,
-    Store,
-    tokio::task::JoinHandle<()>,
-);
+/// What runs.
+struct Started {
+    controller: ControllerHandle,
+    store: Store,
+    server: tokio::task::JoinHandle<()>,
+    guardian: Option<Guardian>,
+}
 
 async fn start(mut settings: Settings) -> Result<Started, String> {
     let (host, port) = &settings.listen;
@@ -128,10 +148,26 @@ async fn start(mut settings: Settings) -> Result<Started, String> {
     // Port 0 is whichever was free.
     let port = listener.local_addr().map_err(|error| error.to_string())?.port();
     settings.service.advertised = Some((settings.advertised_host, port));
-    let store = Store::connect(settings.store)
+    let store = Store::connect(settings.store.clone())
         .await
         .map_err(|error| error.to_string())?;
+    let guardian = if settings.death_certificate {
+        let id = settings.service.id;
+        let charge = Charge {
+            name: format!("coordinator {id}"),
+            zookeeper: settings.store,
+            paths: Estate::paths_of_coordinator(id),
+        };
+        Some(Guardian::start(charge, store.clone()).await)
+    } else {
+        None
+    };
     let controller = ControllerService::start(settings.service, store.clone());
     let server = tokio::spawn(serve(listener, controller.clone()));
-    Ok((controller, store, server))
+    Ok(Started {
+        controller,
+        store,
+        server,
+        guardian,
+    })
 }

@@ -29,6 +29,7 @@ const KEYS: &[(&str, Option<&str>)] = &[
     ("inter.broker.protocol.version", Some("3.9")),
     ("leader.imbalance.check.interval.seconds", Some("300")),
     ("leader.imbalance.per.broker.percentage", Some("10")),
+    ("ottla.death.certificate", Some("true")),
     ("port", Some("9190")),
     ("request.timeout.ms", Some("30000")),
     ("unclean.leader.election.enable", Some("false")),
@@ -49,6 +50,8 @@ pub struct Settings {
     pub listen: (String, u16),
     /// `advertised.host`: where brokers find it, if not at `host`.
     pub advertised_host: String,
+    /// `ottla.death.certificate`: whether a guardian process tells ZooKeeper of this one's death.
+    pub death_certificate: bool,
     /// Keys that are not known here.
     pub unknown: Vec<String>,
 }
@@ -117,6 +120,7 @@ pub fn settings(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Set
             max_in_flight: usize::try_from(given.positive("zookeeper.max.in.flight.requests")?).unwrap_or(usize::MAX),
             ..StoreConfig::new(connect)
         },
+        death_certificate: given.parse("ottla.death.certificate")?,
         advertised_host: advertised.unwrap_or_else(|| host.clone()),
         listen: (host, given.parse("port")?),
         unknown,

@@ -13,11 +13,12 @@ use model::{BrokerEpoch, BrokerId};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::ServiceConfig;
 use crate::queue::Queue;
 use crate::request::{Addresses, ControlRequest, Envelope, leader_and_isr_reply, requests, stop_replica_reply};
-use crate::service::Input;
+use crate::service::{Input, spawn_while};
 
 /// How long to wait before trying again. Source: `RequestSendThread.backoff`.
 const BACKOFF: Duration = Duration::from_millis(100);
@@ -46,7 +47,13 @@ pub(crate) struct Destination {
 
 impl Sender {
     /// Opens the channel.
-    pub(crate) fn start(to: Destination, config: &ServiceConfig, term: u64, inputs: mpsc::Sender<Input>) -> Self {
+    pub(crate) fn start(
+        to: Destination,
+        config: &ServiceConfig,
+        term: u64,
+        inputs: mpsc::Sender<Input>,
+        alive: &CancellationToken,
+    ) -> Self {
         let options = Options {
             client_id: config.id.to_string(),
             connect_timeout: config.socket_timeout,
@@ -55,7 +62,7 @@ impl Sender {
             ..Options::default()
         };
         let queue = Arc::new(Waiting::default());
-        let task = tokio::spawn(drive(to, options, queue.clone(), term, inputs));
+        let task = spawn_while(alive, alive, drive(to, options, queue.clone(), term, inputs));
         Self { queue, task }
     }
 

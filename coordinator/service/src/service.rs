@@ -70,8 +70,8 @@ impl ControllerService {
             term: 0,
             office: None,
         };
-        let race = spawn_while(&alive, race.run());
-        let presence = spawn_while(&alive, presence::keep(config.clone(), store.clone()));
+        let race = spawn_while(&alive, &alive, race.run());
+        let presence = spawn_while(&alive, &alive, presence::keep(config.clone(), store.clone()));
         let service = Loop {
             core: Controller::new(core_config(&config)),
             config: config.clone(),
@@ -83,9 +83,10 @@ impl ControllerService {
             questions: HashMap::new(),
             last_question: 0,
             race: Some(race),
+            alive: alive.clone(),
         };
         let done = alive.clone();
-        spawn_while(&alive, async move {
+        spawn_while(&alive, &alive, async move {
             service.run(input, command).await;
             presence.abort();
             done.cancel();
@@ -99,14 +100,31 @@ impl ControllerService {
     }
 }
 
-fn spawn_while(
+/// Runs `task` until `over` is cancelled. Should it panic, the whole service ends, by `alive`: a controller that has lost
+/// one of its tasks would hold the office and do half of its work.
+pub(crate) fn spawn_while(
     alive: &CancellationToken,
+    over: &CancellationToken,
     task: impl Future<Output = ()> + Send + 'static,
 ) -> tokio::task::JoinHandle<()> {
-    let alive = alive.clone();
+    let vital = Vital(alive.clone());
+    let task = over.clone().run_until_cancelled_owned(task);
     tokio::spawn(async move {
-        alive.run_until_cancelled_owned(task).await;
+        let _vital = vital;
+        task.await;
     })
+}
+
+/// Ends the service if dropped by a panic.
+struct Vital(CancellationToken);
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a task of the controller has panicked: the controller ends");
+            self.0.cancel();
+        }
+    }
 }
 
 fn core_config(config: &ServiceConfig) -> Config {
@@ -150,6 +168,8 @@ struct Loop {
     questions: HashMap<AskId, oneshot::Sender<Result<Reply, Refusal>>>,
     last_question: u64,
     race: Option<tokio::task::JoinHandle<()>>,
+    /// Cancelled: the service ends, also by the panic of a task.
+    alive: CancellationToken,
 }
 
 impl Loop {
@@ -207,7 +227,7 @@ impl Loop {
 
     fn begin(&mut self, office: Office) {
         let (watches, left) = mpsc::unbounded_channel();
-        let over = CancellationToken::new();
+        let over = self.alive.child_token();
         self.term = Some(Term {
             office,
             senders: BTreeMap::new(),
@@ -216,11 +236,15 @@ impl Loop {
             over: over.clone(),
         });
         self.status.send_modify(|status| status.active = Some(office.epoch));
-        spawn_while(&over, follow_watches(office.term, left, self.inputs.clone()));
+        spawn_while(
+            &self.alive,
+            &over,
+            follow_watches(office.term, left, self.inputs.clone()),
+        );
         if self.config.auto_leader_rebalance_enable {
             let interval = self.config.leader_imbalance_check_interval;
             let inputs = self.inputs.clone();
-            spawn_while(&over, async move {
+            spawn_while(&self.alive, &over, async move {
                 let mut due = tokio::time::interval_at(tokio::time::Instant::now() + FIRST_REBALANCE, interval);
                 due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
                 loop {
@@ -322,7 +346,7 @@ impl Loop {
     fn read(&self, id: RequestId, reads: Vec<Read>) {
         let Some(term) = &self.term else { return };
         let (store, inputs, number) = (self.store.clone(), self.inputs.clone(), term.office.term);
-        spawn_while(&term.over, async move {
+        spawn_while(&self.alive, &term.over, async move {
             let input = match zookeeper::read(&store, reads).await {
                 Ok((answers, watches)) => Input::Answered(number, id, answers, watches),
                 Err(over) => Input::TermOver(number, over),
@@ -335,7 +359,7 @@ impl Loop {
     fn write(&self, id: RequestId, ops: Vec<zk_schema_store::Op>) {
         let Some(term) = &self.term else { return };
         let (store, inputs, office) = (self.store.clone(), self.inputs.clone(), term.office);
-        spawn_while(&term.over, async move {
+        spawn_while(&self.alive, &term.over, async move {
             let input = match zookeeper::write(&store, office.epoch_zk_version, ops).await {
                 Ok(answers) => Input::Answered(office.term, id, answers, Vec::new()),
                 Err(over) => Input::TermOver(office.term, over),
@@ -369,7 +393,7 @@ impl Loop {
             envelope: envelope(&self.config, term.office.epoch, channel.broker_epoch),
             addresses: term.addresses.clone(),
         };
-        let sender = Sender::start(to, &self.config, term.office.term, self.inputs.clone());
+        let sender = Sender::start(to, &self.config, term.office.term, self.inputs.clone(), &self.alive);
         term.senders.insert(channel.broker, sender);
     }
 }

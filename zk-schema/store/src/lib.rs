@@ -30,8 +30,8 @@ pub use crate::session::SessionState;
 pub use crate::watch::Watch;
 pub use zk_schema::op::{CreateMode, Created, Fenced, Op, OpResult, Stat};
 
-/// How to reach ZooKeeper.
-#[derive(Clone, Debug)]
+/// How to reach ZooKeeper. Serializable, because a guardian process is told it by the program that it watches.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct StoreConfig {
     /// `zookeeper.connect`: `host:port,host:port/chroot`. A chroot that does not exist is created.
     pub connect: String,

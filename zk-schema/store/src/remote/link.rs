@@ -202,7 +202,9 @@ async fn open(target: &Target, session: Option<zk::SessionInfo>) -> Result<zk::C
             .char_indices()
             .filter(|&(at, c)| c == '/' && at > 0)
             .map(|(at, _)| at);
-        for end in ends.chain([target.chroot.len()]) {
+        let there = client.check_stat(&target.chroot).await?.is_some();
+        let ends = ends.chain([target.chroot.len()]).filter(|_| !there);
+        for end in ends {
             let options = zk::CreateMode::Persistent.with_acls(zk::Acls::anyone_all());
             match client.create(&target.chroot[..end], &[], &options).await {
                 Ok(_) | Err(zk::Error::NodeExists) => {}
