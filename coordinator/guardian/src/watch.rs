@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open, setsid};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 use zk_schema_store::{Store, StoreConfig, StoreError};
 
 use crate::estate::{Buried, Fence, bury};
@@ -132,7 +133,8 @@ fn certify(will: &Will, dead: Pid) -> ExitCode {
     let since = Instant::now();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_max_level(tracing::Level::INFO)
+        // The client tells of its sessions, of which nobody here wants to know.
+        .with_env_filter(EnvFilter::new("info,zookeeper_client=warn"))
         .with_ansi(false)
         .init();
     let name = &will.name;

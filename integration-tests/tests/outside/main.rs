@@ -4,6 +4,7 @@ mod clients;
 mod cluster_tools;
 mod coordinators;
 mod crashes;
+mod death;
 mod directories;
 mod failover;
 mod groups;
