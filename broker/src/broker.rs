@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use coordinator_service::ControllerHandle;
-use model::{BrokerEpoch, BrokerId};
+use model::{BrokerEpoch, BrokerId, Millis};
 use zk_schema_store::Store;
 
 use crate::config::ConfigHandle;
@@ -14,6 +14,7 @@ use crate::group::GroupCoordinator;
 use crate::metadata::MetadataCache;
 use crate::partition::Partitions;
 use crate::producer_ids::ProducerIds;
+use crate::quota::{ReplicationQuota, ReplicationQuotas};
 use crate::replication::Replication;
 
 /// A running broker. Made by `start`, shared by all connections.
@@ -34,6 +35,8 @@ pub struct Broker {
     pub groups: Arc<GroupCoordinator>,
     /// Fetchers' sessions.
     pub fetch_sessions: FetchSessions,
+    /// Throttles of replication.
+    pub replication_quotas: ReplicationQuotas,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
     /// The way to the controller, and the one hosted here; from the registration on.
@@ -58,6 +61,25 @@ impl Broker {
         let metadata = Arc::clone(&partitions.settings().metadata);
         let told = Arc::clone(&groups);
         partitions.set_leadership_listener(move |changes| told.leadership_changed(changes));
+        let replication_quotas = {
+            let config = config.load();
+            let quota = |samples: i32, seconds: i32| {
+                let window = Millis(i64::from(seconds).saturating_mul(1_000).max(1));
+                ReplicationQuota::new(usize::try_from(samples).unwrap_or(1).max(1), window)
+            };
+            let replication = || {
+                let seconds = config.replication_quota_window_size_seconds;
+                quota(config.replication_quota_window_num, seconds)
+            };
+            ReplicationQuotas {
+                leader: replication(),
+                follower: replication(),
+                alter_log_dirs: quota(
+                    config.alter_log_dirs_replication_quota_window_num,
+                    config.alter_log_dirs_replication_quota_window_size_seconds,
+                ),
+            }
+        };
         Arc::new(Self {
             id,
             cluster_id,
@@ -67,6 +89,7 @@ impl Broker {
             metadata,
             groups,
             fetch_sessions: FetchSessions::new(fetch_session_slots),
+            replication_quotas,
             producer_ids: ProducerIds::default(),
             controller: OnceLock::new(),
             replication: OnceLock::new(),

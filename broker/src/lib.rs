@@ -18,6 +18,7 @@ pub mod metadata;
 pub mod net;
 pub mod partition;
 pub mod producer_ids;
+pub mod quota;
 pub mod registration;
 pub mod replication;
 pub mod security;

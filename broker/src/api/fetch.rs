@@ -15,13 +15,14 @@ use kafka_protocol::messages::fetch_response::{
 };
 use kafka_protocol::messages::{ApiKey, BrokerId as WireBrokerId, FetchRequest, FetchResponse, ProducerId, TopicName};
 use kafka_protocol::protocol::StrBytes;
-use model::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, TopicId};
+use model::{BrokerEpoch, BrokerId, LeaderEpoch, Millis, Offset, TopicId};
 use tracing::warn;
 use uuid::Uuid;
 
 use super::leader_hint::leader_hint;
 use super::{Api, RequestContext, error_code};
 use crate::clock;
+use crate::config::RACK_AWARE_SELECTOR;
 use crate::delayed::Waiter;
 use crate::fetch_session::{FetchContext, PartitionAnswer, PartitionFetch, PartitionKey, SessionRequest};
 use crate::metadata::MetadataImage;
@@ -48,13 +49,20 @@ struct Fetcher {
     isolation: Isolation,
     only_leader: bool,
     max_bytes: usize,
+    /// Where a consumer stands that may be sent to a closer replica.
+    rack: Option<StrBytes>,
     /// Before version 3 a first batch larger than the limit is cut, and the consumer sees that it must ask for more.
     cut_first_batch: bool,
 }
 
 /// What became of one partition of the fetch.
 enum Outcome {
-    Read { read: Read, partition: Arc<Partition> },
+    Read {
+        read: Read,
+        partition: Arc<Partition>,
+        /// Its records are held back from the follower, whatever is appended.
+        throttled: bool,
+    },
     Refused(PartitionError),
     Code(ErrorCode),
 }
@@ -70,7 +78,7 @@ impl Outcome {
     /// Whether the answer must go out at once, whatever `min_bytes` says.
     fn is_urgent(&self) -> bool {
         match self {
-            Self::Read { read, .. } => read.diverging.is_some(),
+            Self::Read { read, .. } => read.diverging.is_some() || read.preferred_read_replica.is_some(),
             Self::Refused(_) | Self::Code(_) => true,
         }
     }
@@ -100,6 +108,9 @@ async fn handle(cx: &RequestContext, request: FetchRequest) -> Reply {
     };
     let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let outcomes = read_or_wait(cx, &fetcher, &context, request.min_bytes, max_wait).await;
+    if fetcher.follower.is_some() {
+        count_throttled(cx, &outcomes);
+    }
     answer(cx, context, &outcomes)
 }
 
@@ -115,7 +126,10 @@ fn fetcher(cx: &RequestContext, request: &FetchRequest, replica: i32) -> Fetcher
     } else {
         usize::MAX
     };
-    let broker_limit = usize::try_from(cx.broker.config.load().fetch_max_bytes).unwrap_or(0);
+    let config = cx.broker.config.load();
+    let broker_limit = usize::try_from(config.fetch_max_bytes).unwrap_or(0);
+    let by_rack = config.replica_selector_class.as_deref() == Some(RACK_AWARE_SELECTOR);
+    let has_rack = follower.is_none() && cx.version() >= 11 && !request.rack_id.is_empty();
     Fetcher {
         follower,
         isolation,
@@ -126,6 +140,7 @@ fn fetcher(cx: &RequestContext, request: &FetchRequest, replica: i32) -> Fetcher
         } else {
             limit.min(broker_limit)
         },
+        rack: (by_rack && has_rack).then(|| request.rack_id.clone()),
         cut_first_batch: cx.version() <= 2,
     }
 }
@@ -191,8 +206,12 @@ async fn read_or_wait(
         let partitions: Vec<Arc<Partition>> = outcomes
             .iter()
             .filter_map(|outcome| match outcome {
-                Outcome::Read { partition, .. } => Some(Arc::clone(partition)),
-                Outcome::Refused(_) | Outcome::Code(_) => None,
+                Outcome::Read {
+                    partition,
+                    throttled: false,
+                    ..
+                } => Some(Arc::clone(partition)),
+                Outcome::Read { .. } | Outcome::Refused(_) | Outcome::Code(_) => None,
             })
             .collect();
         let _places: Vec<_> = partitions
@@ -235,8 +254,23 @@ fn read(cx: &RequestContext, fetcher: &Fetcher, context: &FetchContext, first: b
                 max_bytes: usize::try_from(fetch.max_bytes).unwrap_or(0).min(left),
                 min_one_batch,
             };
-            match partition.read(&spec, settings, now) {
+            let redirected = match &fetcher.rack {
+                Some(rack) => partition.redirect(fetch, rack, now, |id| rack_of(cx, &image, id)),
+                None => Ok(None),
+            };
+            let found = match redirected {
+                Ok(Some(read)) => Ok(read),
+                Ok(None) => partition.read(&spec, settings, now),
+                Err(refusal) => Err(refusal),
+            };
+            match found {
                 Ok(mut read) => {
+                    let throttled = fetcher
+                        .follower
+                        .is_some_and(|(replica, _)| is_held_back(cx, &partition, replica, now));
+                    if throttled {
+                        read.slice = None;
+                    }
                     if let Some(slice) = &read.slice
                         && slice.len < slice.first_batch_bytes
                         && !fetcher.cut_first_batch
@@ -246,12 +280,48 @@ fn read(cx: &RequestContext, fetcher: &Fetcher, context: &FetchContext, first: b
                     }
                     left -= read.bytes().min(left);
                     min_one_batch &= read.bytes() == 0;
-                    Outcome::Read { read, partition }
+                    Outcome::Read {
+                        read,
+                        partition,
+                        throttled,
+                    }
                 }
                 Err(refusal) => Outcome::Refused(refusal),
             }
         })
         .collect()
+}
+
+/// The rack of a broker that is alive and can be reached where the client is.
+fn rack_of(cx: &RequestContext, image: &MetadataImage, id: BrokerId) -> Option<String> {
+    let broker = image.brokers.get(&id)?;
+    broker.endpoints.get(&*cx.connection.listener)?;
+    broker.rack.as_ref().map(|rack| rack.to_string())
+}
+
+/// Whether a follower must do without the records of this partition for now. One that is in sync must not: it would
+/// drop out of the ISR. Source: Kafka 3.9 `ReplicaManager.shouldLeaderThrottle`.
+fn is_held_back(cx: &RequestContext, partition: &Partition, replica: BrokerId, now: Millis) -> bool {
+    let quota = &cx.broker.replication_quotas.leader;
+    let name = &partition.topic_partition;
+    quota.is_throttled(&name.topic, name.partition) && !partition.is_in_sync(replica) && quota.is_exceeded(now)
+}
+
+/// Counts what is sent of throttled partitions, also to followers in sync. Source: Kafka 3.9 `KafkaApis`,
+/// `sizeOfThrottledPartitions`.
+fn count_throttled(cx: &RequestContext, outcomes: &[Outcome]) {
+    let quota = &cx.broker.replication_quotas.leader;
+    let bytes: usize = outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Outcome::Read { read, partition, .. } => {
+                let name = &partition.topic_partition;
+                quota.is_throttled(&name.topic, name.partition).then(|| read.bytes())
+            }
+            Outcome::Refused(_) | Outcome::Code(_) => None,
+        })
+        .sum();
+    quota.record(bytes, clock::now());
 }
 
 /// Why a fetch means no partition that is here.
@@ -334,7 +404,7 @@ fn partition_answer(outcome: &Outcome) -> PartitionAnswer {
         Outcome::Read { read, .. } => PartitionAnswer {
             high_watermark: read.high_watermark,
             log_start_offset: read.log_start_offset,
-            has_news: read.slice.is_some() || read.diverging.is_some(),
+            has_news: read.slice.is_some() || read.diverging.is_some() || read.preferred_read_replica.is_some(),
             has_error: false,
         },
         Outcome::Refused(_) | Outcome::Code(_) => PartitionAnswer {
@@ -375,6 +445,9 @@ fn partition_data(
     data.high_watermark = read.high_watermark.0;
     data.last_stable_offset = read.last_stable_offset.0;
     data.log_start_offset = read.log_start_offset.0;
+    if let Some(replica) = read.preferred_read_replica {
+        data.preferred_read_replica = WireBrokerId(replica.0);
+    }
     if let Some(end) = read.diverging {
         data.diverging_epoch = EpochEndOffset::default()
             .with_epoch(end.leader_epoch.0)

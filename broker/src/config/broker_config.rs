@@ -20,6 +20,11 @@ use super::listener::{
 use super::protocol_version::ProtocolVersion;
 use super::value::Value;
 
+/// `replica.selector.class` that sends consumers to a replica in their rack. Kafka's name, for there is no Java here.
+pub const RACK_AWARE_SELECTOR: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+/// `replica.selector.class` that always takes the leader, as without one.
+const LEADER_SELECTOR: &str = "org.apache.kafka.common.replica.LeaderSelector";
+
 macro_rules! broker_config {
     ($($field:ident: $type:ty = $key:literal,)*) => {
         /// The configuration of one broker. A field is named after its key, with `_` for `.`; units are last.
@@ -96,6 +101,8 @@ macro_rules! broker_config {
 }
 
 broker_config! {
+    alter_log_dirs_replication_quota_window_num: i32 = "alter.log.dirs.replication.quota.window.num",
+    alter_log_dirs_replication_quota_window_size_seconds: i32 = "alter.log.dirs.replication.quota.window.size.seconds",
     authorizer_class_name: String = "authorizer.class.name",
     auto_create_topics_enable: bool = "auto.create.topics.enable",
     auto_leader_rebalance_enable: bool = "auto.leader.rebalance.enable",
@@ -188,6 +195,8 @@ broker_config! {
     replica_selector_class: Option<String> = "replica.selector.class",
     replica_socket_receive_buffer_bytes: i32 = "replica.socket.receive.buffer.bytes",
     replica_socket_timeout_ms: i32 = "replica.socket.timeout.ms",
+    replication_quota_window_num: i32 = "replication.quota.window.num",
+    replication_quota_window_size_seconds: i32 = "replication.quota.window.size.seconds",
     request_timeout_ms: i32 = "request.timeout.ms",
     reserved_broker_max_id: i32 = "reserved.broker.max.id",
     socket_connection_setup_timeout_max_ms: i64 = "socket.connection.setup.timeout.max.ms",
@@ -388,6 +397,13 @@ impl BrokerConfig {
         if let Some(class) = set("principal.builder.class").filter(|class| *class != DEFAULT_PRINCIPAL_BUILDER) {
             return refuse(format!(
                 "principal.builder.class={class} is a Java class and cannot run here"
+            ));
+        }
+        let selectors = [RACK_AWARE_SELECTOR, LEADER_SELECTOR];
+        if let Some(class) = set("replica.selector.class").filter(|class| !selectors.contains(class)) {
+            return refuse(format!(
+                "replica.selector.class={class} is a Java class and cannot run here; {} can",
+                selectors.join(" and ")
             ));
         }
         match self

@@ -15,7 +15,7 @@ mod load;
 mod protocol_version;
 mod value;
 
-pub use broker_config::BrokerConfig;
+pub use broker_config::{BrokerConfig, RACK_AWARE_SELECTOR};
 pub use dynamic::{Ignored, is_dynamic_password, key_type, usable};
 pub use error::ConfigError;
 pub use handle::{ConfigHandle, DYNAMIC_ONLY_KEYS, DescribedValue, ValueSource, is_dynamic, synonyms};

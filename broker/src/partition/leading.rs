@@ -204,6 +204,14 @@ impl Partition {
         }
     }
 
+    /// Whether a follower is in the accepted in-sync set, where this broker leads.
+    pub fn is_in_sync(&self, replica: BrokerId) -> bool {
+        match &*self.role.read() {
+            Role::Leader(leading) => leading.state().isr.contains(&replica),
+            Role::Follower(_) | Role::Unassigned => false,
+        }
+    }
+
     /// The accepted in-sync set, where this broker leads.
     pub fn isr(&self) -> Option<Vec<BrokerId>> {
         match &*self.role.read() {

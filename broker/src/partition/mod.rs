@@ -5,6 +5,7 @@
 //! are woken after the lock is released. The log's own offsets are atomics; nothing here is locked to read them.
 //! Source: Kafka 3.9 `Partition`.
 
+mod closest;
 mod follower;
 mod leading;
 mod read;
@@ -21,6 +22,7 @@ use model::{BrokerId, LeaderEpoch, Millis, Offset, PartitionEpoch, TopicId, Topi
 use parking_lot::RwLock;
 
 use crate::delayed::WaitQueue;
+use crate::fetch_session::PartitionFetch;
 
 pub use broker_replica::in_sync::{Answer, IsrChange, Outcome, Proposal, Refusal};
 pub use broker_replica::leader::{Follower, FollowerFetch, LeaderState, PartitionState};

@@ -54,6 +54,8 @@ pub struct Read {
     pub diverging: Option<EpochEnd>,
     /// For `read_committed`: the aborted transactions among the records.
     pub aborted: Option<Vec<AbortedTransaction>>,
+    /// The consumer is to read from this replica instead; there are no records.
+    pub preferred_read_replica: Option<BrokerId>,
 }
 
 impl Read {
@@ -129,6 +131,7 @@ impl Partition {
             log_start_offset: log.log_start_offset(),
             diverging: None,
             aborted: None,
+            preferred_read_replica: None,
         };
         if spec.fetch.last_fetched_epoch >= LeaderEpoch(0) {
             let end = log

@@ -24,6 +24,7 @@ pub async fn follow(broker: Arc<Broker>) {
     // As the start has read and applied them.
     let (own, default) = broker.config.dynamic_entries();
     let mut brokers = BrokerEntries { default, own };
+    brokers.throttle(&broker);
     let store = broker.store.clone();
     let apply = move |change| apply(&broker, &mut brokers, change);
     changes::follow(store, clock::now, apply).await;
@@ -37,10 +38,20 @@ struct BrokerEntries {
     own: BTreeMap<String, String>,
 }
 
+impl BrokerEntries {
+    /// The rates of replication throttles live nowhere else.
+    fn throttle(&self, broker: &Broker) {
+        let value = |key: &str| self.own.get(key).or_else(|| self.default.get(key)).cloned();
+        broker.replication_quotas.broker_changed(value);
+    }
+}
+
 fn apply(broker: &Arc<Broker>, brokers: &mut BrokerEntries, change: ConfigChange) {
     let ConfigChange { entity, config } = change;
     match entity {
         Entity::Topic(topic) => {
+            let quotas = &broker.replication_quotas;
+            quotas.topic_changed(&topic, broker.id, |key| config.get(key).cloned());
             let logs = broker.partitions.logs();
             let before = logs.topic_overrides(&topic);
             if before != config {
@@ -84,6 +95,7 @@ pub(crate) fn usable_entries(entries: BTreeMap<String, String>, per_broker: bool
 }
 
 fn apply_brokers(broker: &Arc<Broker>, entries: &BrokerEntries) {
+    entries.throttle(broker);
     let before = broker.config.current();
     match broker
         .config
