@@ -4,7 +4,7 @@
 # make bench         the same work on Kafka 3.9.1 and on this broker, in turn: a table with ratios (docs/benchmarks.md)
 # Each says what it does, and what is missing where it fails.
 
-.PHONY: help up down set-up check unit integration test test-docker clean
+.PHONY: help up down set-up check unit integration test test-docker bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -42,6 +42,14 @@ test: set-up check unit integration
 
 test-docker:
 	@docker/test
+
+# BENCH="--list" and the like are its arguments.
+bench:
+	@integration-tests/tools/set-up build zookeeper kafka
+	@echo "make: building the broker and the load generator (cargo build --release)"
+	@cargo build --release --quiet -p broker -p coordinator-service
+	@cargo build --release --quiet -p bench
+	@target/release/bench $(BENCH)
 
 # What make up has left: data, logs, pid files.
 clean: down
