@@ -113,9 +113,14 @@ impl Race {
                     }
                     // A connection that comes and goes within one session changes nothing: ephemeral znodes stay.
                     let state = *session.borrow_and_update();
-                    if state.generation() != generation || matches!(state, SessionState::Expired { .. } | SessionState::Closed) {
+                    if matches!(state, SessionState::Expired { .. } | SessionState::Closed) {
                         session.mark_changed();
                         self.depose("zookeeper session has ended").await;
+                        return false;
+                    }
+                    // The next session is there already, and the office may have been won in it: look whose it is.
+                    if state.generation() != generation {
+                        session.mark_changed();
                         return false;
                     }
                 }
@@ -276,11 +281,17 @@ impl Race {
     }
 
     fn set_controller(&self, controller: Option<BrokerId>) {
-        self.status.send_if_modified(|status| {
+        let changed = self.status.send_if_modified(|status| {
             let changed = status.controller != controller;
             status.controller = controller;
             changed
         });
+        if changed
+            && self.config.role == Role::Dedicated
+            && let Some(other) = controller.filter(|id| *id != self.config.id)
+        {
+            tracing::info!(controller = %other, "standing by: another process is the controller");
+        }
     }
 
     async fn tell(&self, input: Input) {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use coordinator_service::{ControllerHandle, ControllerService, Settings, serve, settings};
+use coordinator_service::{ControllerHandle, ControllerService, Settings, serve, serve_health, settings};
 use guardian::{Charge, Estate, Guardian};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -101,6 +101,7 @@ async fn run(settings: Settings) -> ExitCode {
         controller,
         store,
         server,
+        health,
         guardian,
     } = match started {
         Ok(started) => started,
@@ -121,6 +122,9 @@ async fn run(settings: Settings) -> ExitCode {
     let stop = async {
         controller.stop().await;
         server.abort();
+        if let Some(health) = health {
+            health.abort();
+        }
         store.close().await;
         if let Some(guardian) = guardian {
             guardian.dismiss().await;
@@ -137,6 +141,7 @@ struct Started {
     controller: ControllerHandle,
     store: Store,
     server: tokio::task::JoinHandle<()>,
+    health: Option<tokio::task::JoinHandle<()>>,
     guardian: Option<Guardian>,
 }
 
@@ -145,6 +150,13 @@ async fn start(mut settings: Settings) -> Result<Started, String> {
     let listener = TcpListener::bind((host.as_str(), *port))
         .await
         .map_err(|error| format!("{host}:{port}: {error}"))?;
+    let health = match &settings.health_listener {
+        Some((host, port)) => {
+            let bound = TcpListener::bind((host.as_str(), *port)).await;
+            Some(bound.map_err(|error| format!("ottla.health.listener {host}:{port}: {error}"))?)
+        }
+        None => None,
+    };
     // Port 0 is whichever was free.
     let port = listener.local_addr().map_err(|error| error.to_string())?.port();
     settings.service.advertised = Some((settings.advertised_host, port));
@@ -164,10 +176,12 @@ async fn start(mut settings: Settings) -> Result<Started, String> {
     };
     let controller = ControllerService::start(settings.service, store.clone());
     let server = tokio::spawn(serve(listener, controller.clone()));
+    let health = health.map(|listener| tokio::spawn(serve_health(listener, controller.clone(), store.clone())));
     Ok(Started {
         controller,
         store,
         server,
+        health,
         guardian,
     })
 }

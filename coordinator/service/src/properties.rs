@@ -30,6 +30,7 @@ const KEYS: &[(&str, Option<&str>)] = &[
     ("leader.imbalance.check.interval.seconds", Some("300")),
     ("leader.imbalance.per.broker.percentage", Some("10")),
     ("ottla.death.certificate", Some("true")),
+    ("ottla.health.listener", Some("")),
     ("port", Some("9190")),
     ("request.timeout.ms", Some("30000")),
     ("unclean.leader.election.enable", Some("false")),
@@ -50,6 +51,8 @@ pub struct Settings {
     pub listen: (String, u16),
     /// `advertised.host`: where brokers find it, if not at `host`.
     pub advertised_host: String,
+    /// `ottla.health.listener`: where `GET /health` is answered, if anywhere.
+    pub health_listener: Option<(String, u16)>,
     /// `ottla.death.certificate`: whether a guardian process tells ZooKeeper of this one's death.
     pub death_certificate: bool,
     /// Keys that are not known here.
@@ -120,6 +123,7 @@ pub fn settings(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Set
             max_in_flight: usize::try_from(given.positive("zookeeper.max.in.flight.requests")?).unwrap_or(usize::MAX),
             ..StoreConfig::new(connect)
         },
+        health_listener: given.address("ottla.health.listener")?,
         death_certificate: given.parse("ottla.death.certificate")?,
         advertised_host: advertised.unwrap_or_else(|| host.clone()),
         listen: (host, given.parse("port")?),
@@ -156,6 +160,20 @@ impl Given {
         self.positive(key).map(Duration::from_millis)
     }
 
+    /// `host:port`, an IPv6 host in brackets or not; empty is none.
+    fn address(&self, key: &'static str) -> Result<Option<(String, u16)>, InvalidProperty> {
+        let text = self.text(key)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let parsed = text.rsplit_once(':').and_then(|(host, port)| {
+            let host = host.trim_matches(['[', ']']);
+            (!host.is_empty()).then_some((host.to_owned(), port.parse().ok()?))
+        });
+        let parsed = parsed.ok_or_else(|| self.invalid(key, "it must be host:port".to_owned()))?;
+        Ok(Some(parsed))
+    }
+
     fn invalid(&self, key: &'static str, reason: String) -> InvalidProperty {
         InvalidProperty::Invalid {
             key,
@@ -187,7 +205,30 @@ mod tests {
         assert_eq!(settings.store.session_timeout, Duration::from_secs(18));
         assert_eq!(settings.listen, ("127.0.0.1".to_owned(), 9190));
         assert_eq!(settings.advertised_host, "127.0.0.1");
+        assert_eq!(settings.health_listener, None);
+        assert!(settings.death_certificate);
         assert_eq!(settings.unknown, ["what.is.this"]);
+    }
+
+    #[test]
+    fn a_listener_for_health_is_host_and_port() {
+        let check = |text: &str, expected: Option<(&str, u16)>| {
+            let found = read(&format!(
+                "zookeeper.connect=zk coordinator.id=100001 ottla.health.listener={text}"
+            ));
+            let found = found.ok().and_then(|settings| settings.health_listener);
+            assert_eq!(
+                found.as_ref().map(|(host, port)| (host.as_str(), *port)),
+                expected,
+                "{text}"
+            );
+        };
+        check("0.0.0.0:9191", Some(("0.0.0.0", 9191)));
+        check("[::1]:9191", Some(("::1", 9191)));
+        check("", None);
+        check("9191", None);
+        check(":9191", None);
+        check("host:70000", None);
     }
 
     #[test]
