@@ -209,3 +209,7 @@ pub(crate) fn append(
     };
     Ok(Some(appended).filter(|appended| !appended.is_empty()))
 }
+
+#[cfg(test)]
+#[path = "follower_tests.rs"]
+mod tests;
