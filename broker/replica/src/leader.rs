@@ -107,7 +107,8 @@ pub struct LeaderState {
     pub adding_replicas: Vec<BrokerId>,
     /// Being removed by a reassignment.
     pub removing_replicas: Vec<BrokerId>,
-    /// Every assigned replica but the leader.
+    /// Every assigned replica but the leader, and whoever is in sync though assigned no more: a reassignment takes replicas
+    /// out of the assignment before it takes them out of the in-sync set, and until then they may still be elected.
     pub followers: BTreeMap<BrokerId, Follower>,
     /// The change of the in-sync set that awaits the controller's answer.
     pub(crate) pending: Option<Proposal>,
@@ -174,6 +175,7 @@ impl LeaderState {
         self.followers = state
             .replicas
             .iter()
+            .chain(&state.isr)
             .filter(|id| **id != self.leader)
             .map(|id| (*id, known.get(id).copied().unwrap_or(Follower::UNKNOWN)))
             .collect();
@@ -318,6 +320,18 @@ mod tests {
         );
         check("one that has not fetched holds it", &[1, 2], &[1, 2], &[], 1, Some(-1));
         check("too few in sync", &[1, 2, 3], &[1], &[(2, 100)], 2, None);
+    }
+
+    #[test]
+    fn a_member_of_the_isr_holds_the_high_watermark_though_assigned_no_more() {
+        // A reassignment is being completed: 1 and 2 stay, 3 goes, and is still in sync by ZooKeeper's word.
+        let mut leader = LeaderState::new(BrokerId(1), &state(&[1, 2], &[1, 2, 3]), Offset(10), Millis(0));
+        leader.record_fetch(&fetch(2, 100, 100, 1_000));
+        assert!(leader.record_fetch(&fetch(3, 40, 100, 1_000)));
+        let high_watermark = |leader: &LeaderState| leader.high_watermark(Offset(100), 2, Millis(1_000), LAG, |_| true);
+        assert_eq!(high_watermark(&leader), Some(Offset(40)));
+        leader.assign(&state(&[1, 2], &[1, 2]));
+        assert_eq!(high_watermark(&leader), Some(Offset(100)));
     }
 
     #[test]

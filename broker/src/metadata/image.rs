@@ -165,6 +165,8 @@ impl MetadataImage {
             self.topics.remove(name);
             return self.apply(name, id, states);
         }
+        // Without ids a topic that was made anew, at the epochs where they all begin, looks like the one before.
+        let same_topic = !id.is_zero() && known.id == id;
         let mut topic = TopicImage::clone(&known);
         if !id.is_zero() {
             topic.id = id;
@@ -172,7 +174,7 @@ impl MetadataImage {
         for state in states {
             if BrokerId(state.leader.0) == LEADER_DURING_DELETE {
                 topic.partitions.remove(&state.partition_index);
-            } else {
+            } else if !(same_topic && is_older(state, topic.partitions.get(&state.partition_index))) {
                 topic.partitions.insert(state.partition_index, partition_image(state));
             }
         }
@@ -190,6 +192,12 @@ impl MetadataImage {
         }
         self.topics.insert(name, Arc::new(topic));
     }
+}
+
+/// Whether less is told than is known: by a request of a connection that the controller has given up, which comes to be
+/// read after those of the next connection. Kafka 3.9 takes it, and keeps it until the next change of the partition.
+fn is_older(state: &UpdateMetadataPartitionState, known: Option<&PartitionImage>) -> bool {
+    known.is_some_and(|known| (state.leader_epoch, state.zk_version) < (known.leader_epoch.0, known.partition_epoch.0))
 }
 
 fn partition_image(state: &UpdateMetadataPartitionState) -> PartitionImage {
@@ -256,6 +264,27 @@ mod tests {
         let image = image.updated(&request("orders", 7, &[(0, -2), (1, -2)]));
         assert!(image.topic("orders").is_none());
         assert!(image.topic_name(id).is_none());
+    }
+
+    #[test]
+    fn what_was_said_before_and_comes_later_changes_nothing() {
+        let told = |leader, leader_epoch, partition_epoch| {
+            let mut request = request("orders", 7, &[(0, leader)]);
+            let state = &mut request.topic_states[0].partition_states[0];
+            (state.leader_epoch, state.zk_version) = (leader_epoch, partition_epoch);
+            request
+        };
+        let check = |name: &str, later: &UpdateMetadataRequest, leader: Option<i32>| {
+            let image = MetadataImage::default().updated(&told(2, 5, 9)).updated(later);
+            let found = image.partition("orders", 0).map(|partition| partition.leader.0);
+            assert_eq!(found, leader, "{name}");
+        };
+        check("an older leader", &told(1, 4, 8), Some(2));
+        check("an older in-sync set", &told(1, 5, 8), Some(2));
+        check("the same", &told(3, 5, 9), Some(3));
+        check("a newer in-sync set", &told(3, 5, 10), Some(3));
+        check("a newer leader", &told(3, 6, 10), Some(3));
+        check("the topic is being deleted", &told(-2, 0, 0), None);
     }
 
     #[test]

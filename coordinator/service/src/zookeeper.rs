@@ -62,6 +62,7 @@ fn data(found: Option<(bytes::Bytes, zk_schema_store::Stat)>) -> Answer {
             data,
             version: stat.version,
             czxid: stat.czxid,
+            mzxid: stat.mzxid,
         },
         None => Answer::NoNode,
     }

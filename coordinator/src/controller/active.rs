@@ -2,6 +2,8 @@
 //!
 //! Only dispatches; each kind of event has a module of its own, which adds its methods to [`Active`].
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use model::{BrokerId, ControllerEpoch, TopicPartition};
 use zk_schema::Op;
@@ -19,6 +21,14 @@ use super::znodes;
 #[error("{0}")]
 pub(super) struct CannotGoOn(pub(super) String);
 
+/// A znode that was read.
+pub(super) struct Found {
+    pub(super) data: Bytes,
+    pub(super) version: i32,
+    pub(super) czxid: i64,
+    pub(super) mzxid: i64,
+}
+
 /// An elected controller.
 pub(super) struct Active {
     pub(super) config: Config,
@@ -29,6 +39,8 @@ pub(super) struct Active {
     /// How many topic ids have been drawn from the seed.
     pub(super) drawn_ids: u64,
     gauges: Option<Gauges>,
+    /// Found at the start: replicas in sync on brokers that have restarted unseen.
+    pub(super) restarted: BTreeMap<BrokerId, Vec<TopicPartition>>,
 }
 
 impl Active {
@@ -41,6 +53,7 @@ impl Active {
             unclean_elections: 0,
             drawn_ids: 0,
             gauges: None,
+            restarted: BTreeMap::new(),
         }
     }
 
@@ -133,7 +146,9 @@ impl Active {
             watch,
         };
         match self.port.read(vec![read]).await.pop() {
-            Some(Answer::Data { data, version, czxid }) => Ok(Some((data, version, czxid))),
+            Some(Answer::Data {
+                data, version, czxid, ..
+            }) => Ok(Some((data, version, czxid))),
             Some(Answer::NoNode) => Ok(None),
             other => Err(unexpected(path, other)),
         }
@@ -156,11 +171,7 @@ impl Active {
     }
 
     /// The data of many znodes, pipelined; `None` for those that do not exist.
-    pub(super) async fn data_of(
-        &self,
-        paths: Vec<String>,
-        watch: bool,
-    ) -> Result<Vec<Option<(Bytes, i32, i64)>>, CannotGoOn> {
+    pub(super) async fn data_of(&self, paths: Vec<String>, watch: bool) -> Result<Vec<Option<Found>>, CannotGoOn> {
         let reads = paths
             .iter()
             .map(|path| Read::Data {
@@ -173,7 +184,17 @@ impl Active {
             .iter()
             .zip(answers)
             .map(|(path, answer)| match answer {
-                Answer::Data { data, version, czxid } => Ok(Some((data, version, czxid))),
+                Answer::Data {
+                    data,
+                    version,
+                    czxid,
+                    mzxid,
+                } => Ok(Some(Found {
+                    data,
+                    version,
+                    czxid,
+                    mzxid,
+                })),
                 Answer::NoNode => Ok(None),
                 other => Err(unexpected(path, Some(other))),
             })

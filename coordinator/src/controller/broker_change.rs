@@ -94,8 +94,8 @@ impl Active {
         let mut brokers = BTreeMap::new();
         for (id, registration) in ids.into_iter().zip(registrations) {
             // Gone between the list and the read: the list's watch fires.
-            let Some((data, _, czxid)) = registration else { continue };
-            match znodes::decode_broker(id, &data, czxid) {
+            let Some(found) = registration else { continue };
+            match znodes::decode_broker(id, &found.data, found.czxid) {
                 Ok(broker) => {
                     brokers.insert(id, broker);
                 }

@@ -94,7 +94,7 @@ pub enum Read {
 /// What ZooKeeper answered to one read or one write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The data, its version and the transaction that created the znode.
+    /// The data, its version, and the transactions that created the znode and wrote it last.
     Data {
         /// Content.
         data: Bytes,
@@ -102,6 +102,8 @@ pub enum Answer {
         version: i32,
         /// Creation transaction: for `/brokers/ids/N` this is the broker epoch.
         czxid: i64,
+        /// The transaction that wrote the content: the younger one of two is larger, whatever the paths.
+        mzxid: i64,
     },
     /// The children's names, in no order.
     Children(Vec<String>),

@@ -396,13 +396,20 @@ impl Active {
 
     /// Reads the `state` znodes again into the image; one that is gone leaves no leadership.
     pub(super) async fn refresh(&mut self, partitions: &[TopicPartition]) -> Result<(), CannotGoOn> {
+        self.read_states(partitions).await.map(drop)
+    }
+
+    /// As [`Active::refresh`]; returns the transaction that wrote each of them last, 0 where there is none.
+    pub(super) async fn read_states(&mut self, partitions: &[TopicPartition]) -> Result<Vec<i64>, CannotGoOn> {
         let states = self
             .data_of(partitions.iter().map(znodes::state).collect(), false)
             .await?;
+        let mut written = Vec::with_capacity(partitions.len());
         for (partition, state) in partitions.iter().zip(states) {
+            written.push(state.as_ref().map_or(0, |found| found.mzxid));
             let leadership =
                 state.and_then(
-                    |(data, version, _)| match znodes::decode_state(partition, &data, version) {
+                    |found| match znodes::decode_state(partition, &found.data, found.version) {
                         Ok(leadership) => Some(leadership),
                         Err(error) => {
                             tracing::error!(%partition, %error, "state cannot be read: it has no leader");
@@ -414,7 +421,7 @@ impl Active {
                 known.leadership = leadership;
             }
         }
-        Ok(())
+        Ok(written)
     }
 
     /// Raises a partition's leader epoch and changes nothing else. `false`: it has no leadership, or may not be written.

@@ -58,7 +58,7 @@ impl Active {
         let names = self.children(parent, true).await?;
         let paths: Vec<_> = names.iter().map(|name| format!("{parent}/{name}")).collect();
         let notes = self.data_of(paths.clone(), false).await?;
-        Ok((paths, notes.into_iter().flatten().map(|(data, ..)| data).collect()))
+        Ok((paths, notes.into_iter().flatten().map(|note| note.data).collect()))
     }
 
     /// Deletes the notes to an earlier controller, and leaves a watch for new ones.

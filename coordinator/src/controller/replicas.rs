@@ -116,7 +116,7 @@ impl Active {
     /// was not a member; not those that could not be written.
     ///
     /// The last member stays, because it alone holds what was acknowledged; the partition just has no leader.
-    async fn leave_isr(
+    pub(super) async fn leave_isr(
         &mut self,
         broker: BrokerId,
         partitions: Vec<TopicPartition>,

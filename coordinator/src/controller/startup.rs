@@ -4,6 +4,7 @@
 //! brokers are told of each other before they are told to lead or follow.
 //! Source: Kafka 3.9 `KafkaController.onControllerFailover`.
 
+use model::TopicPartition;
 use zk_schema::Op;
 
 use super::active::{Active, CannotGoOn};
@@ -21,6 +22,7 @@ impl Active {
         self.load_deletions().await?;
         self.send_metadata(self.image.live_or_shutting_down(), []);
 
+        self.distrust_restarted().await?;
         self.start_replicas().await?;
         self.start_partitions().await?;
         tracing::info!(
@@ -58,10 +60,46 @@ impl Active {
         let names = self.children(znodes::TOPICS, true).await?;
         let topics = self.read_topics(names).await?;
         let partitions = self.adopt(topics).await;
-        self.refresh(&partitions).await?;
+        let written = self.read_states(&partitions).await?;
+        self.note_restarts(partitions, written);
         let brokers: Vec<_> = self.image.brokers.keys().copied().collect();
         for broker in brokers {
             self.connect(broker);
+        }
+        Ok(())
+    }
+
+    /// Finds replicas in sync whose broker has registered anew since the in-sync set was written: no controller has acted
+    /// on that restart, perhaps because the one before went with the broker.
+    fn note_restarts(&mut self, partitions: Vec<TopicPartition>, written: Vec<i64>) {
+        for (partition, written) in partitions.into_iter().zip(written) {
+            let Some(leadership) = self.image.leadership(&partition) else {
+                continue;
+            };
+            let (restarted, same): (Vec<_>, Vec<_>) = (leadership.isr.iter().copied())
+                .filter(|id| self.image.is_live(*id))
+                .partition(|id| {
+                    self.image
+                        .brokers
+                        .get(id)
+                        .is_some_and(|broker| broker.epoch.0 > written)
+                });
+            // Where nobody else is left, whoever restarted is as good as any other.
+            if !same.is_empty() {
+                for id in restarted {
+                    self.restarted.entry(id).or_default().push(partition.clone());
+                }
+            }
+        }
+    }
+
+    /// Takes restarted replicas out of the in-sync sets, as [`Active::brokers_changed`] does when it sees a restart: a broker
+    /// whose machine failed with it may lack records that it had when it was let in, and must catch up before it is
+    /// trusted with the leadership again. Kafka's controller does not look.
+    async fn distrust_restarted(&mut self) -> Result<(), CannotGoOn> {
+        for (broker, partitions) in std::mem::take(&mut self.restarted) {
+            tracing::info!(%broker, partitions = partitions.len(), "broker has restarted unseen: it leaves the in-sync sets until it has caught up");
+            self.leave_isr(broker, partitions).await?;
         }
         Ok(())
     }

@@ -76,8 +76,8 @@ impl Active {
             .await?;
         let mut topics = Vec::with_capacity(names.len());
         for (name, znode) in names.into_iter().zip(znodes) {
-            let Some((data, ..)) = znode else { continue };
-            match znodes::decode_topic(&name, &data) {
+            let Some(found) = znode else { continue };
+            match znodes::decode_topic(&name, &found.data) {
                 Ok(topic) => topics.push((Arc::from(name), topic)),
                 // The topic is as good as not there: nothing can be known about its partitions.
                 Err(error) => tracing::error!(topic = name, %error, "topic znode cannot be read"),

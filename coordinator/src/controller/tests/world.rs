@@ -22,6 +22,7 @@ pub(super) struct Node {
     pub(super) data: Vec<u8>,
     pub(super) version: i32,
     pub(super) czxid: i64,
+    pub(super) mzxid: i64,
 }
 
 /// Something that the controller did, as a test looks at it.
@@ -196,6 +197,7 @@ impl World {
                     data: data.clone(),
                     version: 0,
                     czxid: self.zxid,
+                    mzxid: self.zxid,
                 };
                 self.tree.insert(path.clone(), node);
                 self.fire(&path, true);
@@ -210,6 +212,7 @@ impl World {
                 Some(node) => {
                     node.data.clone_from(data);
                     node.version += 1;
+                    node.mzxid = self.zxid;
                     let version = node.version;
                     self.fire(&path, true);
                     Answer::Written { version }
@@ -254,6 +257,7 @@ impl World {
                         data: Bytes::from(node.data.clone()),
                         version: node.version,
                         czxid: node.czxid,
+                        mzxid: node.mzxid,
                     },
                     None => Answer::NoNode,
                 }
