@@ -11,6 +11,7 @@ mod groups;
 mod hostile;
 mod membership;
 mod mixed;
+mod office;
 mod partial_failures;
 mod reassignment;
 mod records;
