@@ -239,6 +239,12 @@ impl Image {
         self.partition(partition)?.leadership.as_ref()
     }
 
+    /// Whether the partition has a leader that can serve.
+    pub(super) fn has_online_leader(&self, partition: &TopicPartition) -> bool {
+        self.leadership(partition)
+            .is_some_and(|it| self.is_online(it.leader, partition))
+    }
+
     /// Notes what ZooKeeper has acknowledged.
     pub(super) fn set_leadership(&mut self, partition: &TopicPartition, leadership: Leadership) {
         if let Some(known) = self.partition_mut(partition) {

@@ -49,13 +49,10 @@ impl Active {
         Ok(())
     }
 
-    /// Queues a topic that exists; a reassignment in progress holds it up.
+    /// Queues a topic that exists; a reassignment in progress holds it up, if it can go on.
     pub(super) fn queue_for_deletion(&mut self, topic: &str) {
-        let reassigning = self
-            .image
-            .reassigning
-            .iter()
-            .any(|partition| *partition.topic == *topic);
+        let reassigning = (self.image.reassigning.iter())
+            .any(|partition| *partition.topic == *topic && self.image.has_online_leader(partition));
         let deletion = self.image.deleting.entry(Arc::from(topic)).or_default();
         deletion.ineligible |= reassigning;
     }
@@ -205,6 +202,10 @@ impl Active {
         self.delete_recursively(znodes::topic(topic)).await?;
         self.delete_recursively(znodes::topic_config(topic)).await?;
         self.delete_all(vec![znodes::delete_topic(topic)]).await;
+        if self.image.reassigning.iter().any(|partition| partition.topic == *topic) {
+            self.forget_legacy_reassignments(|partition, _| partition.topic == *topic)
+                .await?;
+        }
         self.image.remove_topic(topic);
         tracing::info!(%topic, "deletion completed");
         Ok(())

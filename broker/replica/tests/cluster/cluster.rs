@@ -283,6 +283,8 @@ pub(crate) struct Cluster {
     pub(crate) cut: std::collections::BTreeSet<(Pid, Pid)>,
     pub(crate) clients: Clients,
     pub(crate) faults: Faults,
+    /// What [`Cluster::partitions`] has found last.
+    pub(crate) known_partitions: Option<Vec<model::TopicPartition>>,
     pub(crate) check: Checker,
     pub(crate) settings: Settings,
     pub(crate) trace: bool,
@@ -314,6 +316,7 @@ impl Cluster {
             cut: std::collections::BTreeSet::new(),
             clients: Clients::default(),
             faults: Faults::default(),
+            known_partitions: None,
             check: Checker::default(),
             settings,
             trace,

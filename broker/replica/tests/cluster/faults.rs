@@ -37,7 +37,10 @@ impl Cluster {
     }
 
     /// All partitions, but those on their way out.
-    pub(crate) fn partitions(&self) -> Vec<TopicPartition> {
+    pub(crate) fn partitions(&mut self) -> Vec<TopicPartition> {
+        if let Some(known) = &self.known_partitions {
+            return known.clone();
+        }
         let mut partitions = Vec::new();
         for topic in self.topics() {
             if self.zk.node(&zk_schema::admin::delete_topic_path(&topic)).is_some() {
@@ -52,6 +55,7 @@ impl Cluster {
                 );
             }
         }
+        self.known_partitions = Some(partitions.clone());
         partitions
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Checker {
     controllers: BTreeMap<ControllerEpoch, BrokerId>,
     obeyed: BTreeMap<BrokerId, ControllerEpoch>,
     states: BTreeMap<Key, PartitionState>,
+    /// Who is in sync by ZooKeeper's word.
+    members: BTreeMap<TopicPartition, (TopicId, Vec<BrokerId>)>,
     /// Topics somebody wants to be gone: their records may go any time.
     deleting: BTreeSet<String>,
     /// Committed more, or changed who is in sync, since the members were compared; from which offset on.
@@ -228,9 +230,12 @@ impl Checker {
     fn state_written(&mut self, zk: &ZooKeeper, partition: &TopicPartition) {
         let (Some((state, _)), Some(assignment)) = (state_of(zk, partition), assignment_of(zk, &partition.topic))
         else {
+            self.members.remove(partition);
             return;
         };
-        let key = key(partition, assignment.topic_id.unwrap_or(TopicId::ZERO));
+        let topic = assignment.topic_id.unwrap_or(TopicId::ZERO);
+        self.members.insert(partition.clone(), (topic, state.isr.clone()));
+        let key = key(partition, topic);
         let replicas = &assignment.partitions[&partition.partition].replicas;
         let distinct: BTreeSet<_> = state.isr.iter().collect();
         assert!(
@@ -293,6 +298,9 @@ impl Cluster {
     /// Looks at what has changed with the last step.
     pub(crate) fn look(&mut self) {
         for path in std::mem::take(&mut self.zk.written) {
+            if path.starts_with(topics::PATH) || path.starts_with(zk_schema::admin::DELETE_TOPICS_PATH) {
+                self.known_partitions = None;
+            }
             if let Some(partition) = partition_of(&path) {
                 self.check.state_written(&self.zk, &partition);
             }
@@ -309,12 +317,10 @@ impl Cluster {
     }
 
     fn members_have_what_is_committed(&self, partition: &TopicPartition, from: i64) {
-        let (Some((state, _)), Some(assignment)) =
-            (state_of(&self.zk, partition), assignment_of(&self.zk, &partition.topic))
-        else {
+        let Some((topic, members)) = self.check.members.get(partition) else {
             return;
         };
-        let key = key(partition, assignment.topic_id.unwrap_or(TopicId::ZERO));
+        let key = key(partition, *topic);
         let Some(committed) = self
             .check
             .committed
@@ -323,7 +329,7 @@ impl Cluster {
         else {
             return;
         };
-        for id in &state.isr {
+        for id in members {
             let Some(process) = self.processes.iter().find(|process| process.id == *id && !process.torn) else {
                 continue;
             };

@@ -83,7 +83,7 @@ fn play(seed: u64, trace: bool) -> Totals {
         coordinators: random.below(3) as usize,
         truncate_on_fetch: random.chance(60),
         torn: random.chance(40),
-        duration: random.between(5_000, 40_000),
+        duration: random.between(4_000, 30_000),
     };
     let mut processes = Vec::new();
     for id in 1..=settings.brokers {
