@@ -34,7 +34,7 @@ pub use proxy::{Cut, Proxy};
 pub use replicas::{StoredBatch, compare, stored_batches};
 pub use scene::Scene;
 pub use tools::{client, kafka, kafka_2_8, kafka_with_input, kcat, kcat_with_input};
-pub use wire::{Answer, Batch, BatchRecord, Connection, ProduceAnswer};
+pub use wire::{Answer, Batch, BatchRecord, Connection, FetchAnswer, ProduceAnswer};
 pub use writer::{Writer, WriterSetup, Written};
 pub use znodes::{Znode, Znodes};
 pub use zookeeper::ZooKeeper;

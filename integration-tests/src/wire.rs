@@ -9,6 +9,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 const PRODUCE: i16 = 0;
+const FETCH: i16 = 1;
 const METADATA: i16 = 3;
 const CREATE_TOPICS: i16 = 19;
 const INIT_PRODUCER_ID: i16 = 22;
@@ -226,6 +227,75 @@ impl Connection {
             Err(malformed("another correlation id"))
         }
     }
+}
+
+impl Connection {
+    /// Reads a partition from `offset` (Fetch version 11, without session) as a consumer in `rack` does that knows of this
+    /// leader epoch (-1: of none).
+    ///
+    /// # Errors
+    /// As for [`Connection::receive`].
+    pub fn fetch(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        leader_epoch: i32,
+        offset: i64,
+        rack: &str,
+    ) -> Result<FetchAnswer> {
+        let mut body = BytesMut::new();
+        body.put_i32(-1); // no replica
+        body.put_i32(500); // longest wait
+        body.put_i32(1); // fewest bytes
+        body.put_i32(1 << 20);
+        body.put_i8(0); // read uncommitted
+        body.put_i32(0); // session
+        body.put_i32(-1); // and none wanted
+        body.put_i32(1);
+        put_string(&mut body, topic);
+        body.put_i32(1);
+        body.put_i32(partition);
+        body.put_i32(leader_epoch);
+        body.put_i64(offset);
+        body.put_i64(-1); // log start offset
+        body.put_i32(1 << 20);
+        body.put_i32(0); // forgotten topics
+        put_string(&mut body, rack);
+        self.send(FETCH, 11, &body)?;
+        let (_, mut answer) = self.receive()?;
+        // throttle, error, session, topics, name, partitions, index
+        let before = 4 + 2 + 4 + 4 + 2 + topic.len() + 4 + 4;
+        if answer.remaining() < before + 2 + 8 * 3 + 4 {
+            return Err(malformed("a short Fetch answer"));
+        }
+        answer.advance(before);
+        let (error, high_watermark) = (answer.get_i16(), answer.get_i64());
+        answer.advance(16); // last stable offset, log start offset
+        let aborted = usize::try_from(answer.get_i32()).unwrap_or(0);
+        if answer.remaining() < aborted * 16 + 8 {
+            return Err(malformed("a short Fetch answer"));
+        }
+        answer.advance(aborted * 16);
+        Ok(FetchAnswer {
+            error,
+            high_watermark,
+            preferred_read_replica: answer.get_i32(),
+            bytes: usize::try_from(answer.get_i32()).unwrap_or(0),
+        })
+    }
+}
+
+/// The broker's answer to one fetched partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchAnswer {
+    /// Kafka's error code, 0 for none.
+    pub error: i16,
+    /// As the broker knows it.
+    pub high_watermark: i64,
+    /// Whom to ask instead (KIP-392), -1 for nobody.
+    pub preferred_read_replica: i32,
+    /// Size of the records.
+    pub bytes: usize,
 }
 
 /// The body of a Produce request, version 3 to 8.

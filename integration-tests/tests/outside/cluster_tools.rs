@@ -40,8 +40,7 @@ fn troubled_partitions_are_described_and_leaders_elected_uncleanly_and_preferred
             .set("auto.leader.rebalance.enable", "false")
     });
     let all = cluster.bootstrap();
-    let create = |topic: &str, assignment: &str, min: &str| {
-        let min = format!("min.insync.replicas={min}");
+    let create = |topic: &str, assignment: &str, config: &str| {
         let arguments = [
             "--create",
             "--topic",
@@ -49,13 +48,14 @@ fn troubled_partitions_are_described_and_leaders_elected_uncleanly_and_preferred
             "--replica-assignment",
             assignment,
             "--config",
-            &min,
+            config,
         ];
         kafka("kafka-topics", &with(&["--bootstrap-server", &all], &arguments)).succeeds();
         cluster.wait_until_in_sync(topic, 20);
     };
-    create("three", "1:2:3,2:3:1", "2");
-    create("one", "3", "1");
+    create("three", "1:2:3,2:3:1", "min.insync.replicas=2");
+    create("one", "3", "min.insync.replicas=1");
+    create("rash", "1:2:3", "unclean.leader.election.enable=true");
     for condition in [
         "--under-replicated-partitions",
         "--unavailable-partitions",
@@ -79,13 +79,13 @@ fn troubled_partitions_are_described_and_leaders_elected_uncleanly_and_preferred
     }
     assert_eq!(
         described(&at, "--under-replicated-partitions"),
-        ["three-0", "three-1"],
+        ["rash-0", "three-0", "three-1"],
         "the last replica in sync stays one"
     );
     assert_eq!(described(&at, "--unavailable-partitions"), ["one-0"]);
     assert_eq!(
         described(&at, "--at-min-isr-partitions"),
-        ["one-0", "three-0", "three-1"]
+        ["one-0", "rash-0", "three-0", "three-1"]
     );
     assert_eq!(described(&at, "--under-min-isr-partitions"), ["one-0"]);
 
@@ -96,7 +96,7 @@ fn troubled_partitions_are_described_and_leaders_elected_uncleanly_and_preferred
     }
     assert_eq!(
         described(&at, "--under-min-isr-partitions"),
-        ["one-0", "three-0", "three-1"]
+        ["one-0", "rash-0", "three-0", "three-1"]
     );
     kcat_with_input(
         &["-b", &at, "-P", "-t", "three", "-p", "0", "-X", "acks=1"],
@@ -115,6 +115,9 @@ fn troubled_partitions_are_described_and_leaders_elected_uncleanly_and_preferred
         } else {
             Err(format!("{found:?}"))
         }
+    });
+    cluster.wait_for_partition("rash", 0, 20, "a topic may ask for any leader at all", |p| {
+        p.leader == 2 && p.isr == [2]
     });
     let elect = |kind: &str, at: &str, what: &[&str]| -> Outcome {
         kafka(

@@ -1,6 +1,6 @@
 //! Replicas: equal bytes, in-sync sets that shrink and grow, a minimum of them, reads from the closest one.
 
-use integration_tests::{Batch, Cluster, Connection, Scene, Writer, eventually, kcat};
+use integration_tests::{Batch, Cluster, Connection, Scene, Writer, eventually, kcat, kcat_with_input};
 use rustix::process::Signal;
 
 const NOT_ENOUGH_REPLICAS: i16 = 19;
@@ -83,4 +83,87 @@ fn too_few_in_sync_replicas_refuse_acks_all_and_nothing_else() {
     cluster.broker(followers[1]).start_again();
     cluster.wait_until_in_sync("t", 20);
     cluster.check_replicas("t");
+}
+
+#[test]
+fn readers_are_sent_to_the_closest_replica_and_old_epochs_are_fenced() {
+    const FENCED_LEADER_EPOCH: i16 = 74;
+    const UNKNOWN_LEADER_EPOCH: i16 = 76;
+    let mut cluster = Cluster::start(Scene::new("closest"), 3, |b| {
+        let rack = format!("rack-{}", b.id());
+        b.set("broker.rack", &rack).set(
+            "replica.selector.class",
+            "org.apache.kafka.common.replica.RackAwareReplicaSelector",
+        )
+    });
+    cluster.create_topic("t", 1, &[]);
+    let at = cluster.bootstrap();
+    kcat_with_input(&["-b", &at, "-P", "-t", "t"], b"one\ntwo\n").succeeds();
+    let p = cluster.partition("t", 0);
+    let follower = p.replicas[1];
+    let fetch = |cluster: &Cluster, id: i32, epoch: i32, offset: i64, rack: &str| {
+        let port = cluster.brokers[id as usize - 1].port();
+        Connection::open(port)
+            .and_then(|mut c| c.fetch("t", 0, epoch, offset, rack))
+            .expect("an answer")
+    };
+    let of = |rack: i32| format!("rack-{rack}");
+    eventually(20, "a reader is sent to the follower in its rack", || {
+        let answer = fetch(&cluster, p.leader, -1, 0, &of(follower));
+        if answer.error == 0 && answer.preferred_read_replica == follower && answer.bytes == 0 {
+            Ok(())
+        } else {
+            Err(format!("{answer:?}"))
+        }
+    });
+    eventually(20, "the follower serves what is below the high watermark", || {
+        let answer = fetch(&cluster, follower, -1, 0, &of(follower));
+        if answer.error == 0 && answer.high_watermark == 2 && answer.bytes > 0 {
+            Ok(())
+        } else {
+            Err(format!("{answer:?}"))
+        }
+    });
+    let answer = fetch(&cluster, p.leader, -1, 0, &of(p.leader));
+    assert!(
+        answer.preferred_read_replica == -1 && answer.bytes > 0,
+        "the leader is the closest: {answer:?}"
+    );
+    let answer = fetch(&cluster, p.leader, -1, 0, "elsewhere");
+    assert!(
+        answer.preferred_read_replica == -1 && answer.bytes > 0,
+        "none is closer: {answer:?}"
+    );
+
+    let rack = format!("client.rack={}", of(follower));
+    let out = kcat(&[
+        "-b",
+        &at,
+        "-C",
+        "-t",
+        "t",
+        "-o",
+        "beginning",
+        "-c",
+        "2",
+        "-q",
+        "-X",
+        &rack,
+    ])
+    .succeeds();
+    assert_eq!(out, "one\ntwo\n");
+
+    cluster.broker(p.leader).stop();
+    let new = cluster.wait_for_partition("t", 0, 20, "another leads", |now| now.leader_epoch > p.leader_epoch);
+    for (epoch, error) in [
+        (p.leader_epoch, FENCED_LEADER_EPOCH),
+        (new.leader_epoch + 1, UNKNOWN_LEADER_EPOCH),
+    ] {
+        eventually(10, "the epoch that a reader knows is looked at", || {
+            match fetch(&cluster, new.leader, epoch, 0, "elsewhere").error {
+                found if found == error => Ok(()),
+                found => Err(format!("epoch {epoch}: error {found}")),
+            }
+        });
+    }
 }
