@@ -62,6 +62,8 @@ struct Lane {
     partition: i32,
     offsets: Vec<i64>,
     longest_gap: Duration,
+    /// What happened during the longest gap.
+    story: Vec<String>,
     /// How often it was told to try again, by error code; -1 for broken or silent connections.
     retries: BTreeMap<i16, u32>,
     failure: Option<String>,
@@ -74,6 +76,8 @@ pub struct Written {
     pub offsets: BTreeMap<i32, Vec<i64>>,
     /// Longest time between two acknowledgements in one partition.
     pub longest_gap: Duration,
+    /// What that partition's lane went through meanwhile: at most ten lines.
+    pub story: Vec<String>,
     /// How often a lane was told to try again, by error code; -1 for broken or silent connections.
     pub retries: BTreeMap<i16, u32>,
 }
@@ -93,7 +97,8 @@ impl std::fmt::Display for Written {
             self.records(),
             self.longest_gap.as_secs_f64(),
             self.retries
-        )
+        )?;
+        self.story.iter().try_for_each(|line| write!(f, "\n    {line}"))
     }
 }
 
@@ -115,6 +120,7 @@ impl Writer {
                     },
                     ports: setup.ports.clone(),
                     leader_epoch: -1,
+                    port: 0,
                     connection: None,
                 };
                 std::thread::Builder::new()
@@ -181,13 +187,17 @@ impl Writer {
         let mut written = Written {
             offsets: BTreeMap::new(),
             longest_gap: Duration::ZERO,
+            story: Vec::new(),
             retries: BTreeMap::new(),
         };
         let mut failures = Vec::new();
         for lane in self.lanes {
             let lane = lane.join().expect("a lane does not panic");
             failures.extend(lane.failure.map(|f| format!("{}-{}: {f}", self.topic, lane.partition)));
-            written.longest_gap = written.longest_gap.max(lane.longest_gap);
+            if lane.longest_gap >= written.longest_gap {
+                written.longest_gap = lane.longest_gap;
+                written.story = lane.story;
+            }
             for (error, count) in lane.retries {
                 *written.retries.entry(error).or_default() += count;
             }
@@ -207,6 +217,8 @@ struct Work {
     ports: Vec<u16>,
     /// The newest leader epoch that was told of.
     leader_epoch: i32,
+    /// The port at which it leads.
+    port: u16,
     connection: Option<Connection>,
 }
 
@@ -236,8 +248,25 @@ impl Work {
                 i32::try_from(first).expect("a test writes less"),
             ));
             let bytes = batch.encode();
+            let mut story = Vec::new();
             let base = loop {
-                match self.send(&bytes) {
+                let sent = Instant::now();
+                let outcome = self.send(&bytes);
+                if story.len() < 10 {
+                    let told = match &outcome {
+                        Ok(base) => format!("offset {base}"),
+                        Err(-1) => "no answer".to_owned(),
+                        Err(error) => format!("error {error}"),
+                    };
+                    story.push(format!(
+                        "{:.3} s after the last one, record {first} of partition {} to port {}: {told} after {:.3} s",
+                        (sent - last).as_secs_f64(),
+                        self.lane.partition,
+                        self.port,
+                        sent.elapsed().as_secs_f64()
+                    ));
+                }
+                match outcome {
                     Ok(base) => break base,
                     Err(error) if RETRIABLE.contains(&error) || error == -1 => {
                         *self.lane.retries.entry(error).or_default() += 1;
@@ -259,7 +288,10 @@ impl Work {
             };
             let gap = last.elapsed();
             last = Instant::now();
-            self.lane.longest_gap = self.lane.longest_gap.max(gap);
+            if gap > self.lane.longest_gap {
+                self.lane.longest_gap = gap;
+                self.lane.story = story;
+            }
             self.lane.offsets.extend((0..self.setup.batch).map(|n| base + n as i64));
             let lane = usize::try_from(self.lane.partition).expect("partitions count from 0");
             let progress = &self.shared.progress[lane];
@@ -311,6 +343,7 @@ impl Work {
             return None;
         }
         self.leader_epoch = partition.leader_epoch;
+        self.port = port;
         Some(port)
     }
 }
