@@ -6,6 +6,7 @@ use model::TopicPartition;
 
 use super::text::shared;
 use super::{Api, RequestContext, api, from_controller};
+use crate::clock;
 use crate::metadata::LEADER_DURING_DELETE;
 
 pub(super) const API: Api = api!(UpdateMetadata, 0..=8, handle);
@@ -20,7 +21,17 @@ async fn handle(cx: &RequestContext, request: UpdateMetadataRequest) -> UpdateMe
     ) {
         return answer(code);
     }
+    let before = cx.broker.metadata.snapshot();
     cx.broker.metadata.update(&request);
+    let after = cx.broker.metadata.snapshot();
+    if before.brokers.keys().any(|id| !after.brokers.contains_key(id)) {
+        // High watermarks wait for replicas that were caught up and alive a moment ago, in sync or not. Kafka would find
+        // out with the next append or a follower's progress, and an acks=all producer may be waiting for just this.
+        let partitions = &cx.broker.partitions;
+        for partition in partitions.all() {
+            partition.reconsider_high_watermark(partitions.settings(), clock::now());
+        }
+    }
     cx.broker.groups.partitions_deleted(&deleted_partitions(&request));
     answer(ErrorCode::None)
 }

@@ -76,7 +76,9 @@ impl Partition {
                 return Err(PartitionError::NotLeader(self.topic_partition.clone()));
             }
             let proposal = state.propose_expansion(fetch.replica, log.high_watermark(), |id| settings.is_alive(id));
-            let moved = (before.log_end_offset != fetch.fetch_offset)
+            // A follower with nothing new may still be the one to tell: who was waited for has died or was refused since.
+            let behind = log.high_watermark() < log.log_end_offset();
+            let moved = (behind || before.log_end_offset != fetch.fetch_offset)
                 .then(|| raise(&state, &log, settings, fetch.at))
                 .flatten();
             (moved, proposal, before.log_start_offset < fetch.log_start_offset)
@@ -160,14 +162,15 @@ impl Partition {
             };
             let mut state = leading.state();
             let outcome = state.answered(proposal, answer);
+            if outcome == Outcome::Committed {
+                info!(
+                    partition = %self.topic_partition, isr = ?state.isr, partition_epoch = %state.partition_epoch,
+                    "ISR updated"
+                );
+            }
             let moved = match (outcome, self.log()) {
-                (Outcome::Committed, Some(log)) => {
-                    info!(
-                        partition = %self.topic_partition, isr = ?state.isr, partition_epoch = %state.partition_epoch,
-                        "ISR updated"
-                    );
-                    raise(&state, &log, settings, now)
-                }
+                // Also after a refusal: until now the high watermark has waited for the replica that was to join.
+                (Outcome::Committed | Outcome::Reverted, Some(log)) => raise(&state, &log, settings, now),
                 _ => None,
             };
             (outcome, moved)
@@ -220,3 +223,7 @@ impl Partition {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "leading_tests.rs"]
+mod tests;
