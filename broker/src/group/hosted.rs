@@ -21,6 +21,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::ConfigHandle;
 use crate::partition::{Partition, PartitionError, Partitions, replicated};
+use crate::vital::vital;
 
 /// What all cores share.
 pub(super) struct Host {
@@ -72,7 +73,9 @@ impl Hosted {
     /// Begins to keep time, and does what loading has left to do.
     pub(super) fn start(self: &Arc<Self>) {
         let this = Arc::clone(self);
-        self.host.runtime.spawn(async move { this.keep_time().await });
+        self.host
+            .runtime
+            .spawn(vital("group timer", async move { this.keep_time().await }));
         self.act(super::now(self.host.origin), |_| ());
     }
 

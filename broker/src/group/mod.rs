@@ -34,6 +34,7 @@ use zk_schema_store::Store;
 use crate::clock;
 use crate::config::ConfigHandle;
 use crate::partition::{LeadershipChange, Partitions};
+use crate::vital::vital;
 
 use hosted::Hosted;
 
@@ -209,7 +210,8 @@ impl GroupCoordinator {
         }
         info!(partition, %epoch, "elected as group coordinator, loading groups");
         let Some(this) = self.this.upgrade() else { return };
-        self.runtime.spawn(async move { this.load(partition).await });
+        self.runtime
+            .spawn(vital("group loader", async move { this.load(partition).await }));
     }
 
     fn end(&self, partition: i32, epoch: Option<LeaderEpoch>) {

@@ -26,6 +26,7 @@ use tracing::info;
 
 use crate::Broker;
 use crate::partition::FollowChange;
+use crate::vital::vital;
 
 use fetcher::FetcherTask;
 pub use local_logs::BrokerLogs;
@@ -190,7 +191,7 @@ impl Replication {
     fn start(self: &Arc<Self>, key: FetcherKey, broker: &Arc<Broker>) -> Running {
         let (commands, received) = mpsc::unbounded_channel();
         let task = FetcherTask::new(key, Arc::clone(self), Arc::clone(broker), received);
-        let task = self.runtime.spawn(task.run());
+        let task = self.runtime.spawn(vital("replica fetcher", task.run()));
         Running { commands, task }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use broker_log::{Logs, OpenError};
 use guardian::Guardian;
 use model::BrokerId;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use zk_schema_store::{SessionState, Store};
 
 use super::error::StartError;
@@ -59,8 +59,8 @@ impl Parts {
         self.id.map_or_else(String::new, |id| format!("[KafkaServer id={id}] "))
     }
 
-    /// Waits for what a running broker cannot survive: its last directory fails, a task panics that keeps it a member of
-    /// the cluster, or the controller hosted here or the ZooKeeper session is given up by a fault of ours.
+    /// Waits for what a running broker cannot survive: its last directory fails, a task panics that it cannot do
+    /// without, or the controller hosted here or the ZooKeeper session is given up by a fault of ours.
     pub(super) async fn fatal(&mut self) -> StartError {
         let failed = async {
             match self.failed.as_mut() {
@@ -83,20 +83,22 @@ impl Parts {
                 None => std::future::pending().await,
             }
         };
-        let panicked = async {
-            while let Some(ended) = self.background.join_next().await {
+        async fn panic_in(tasks: &mut JoinSet<()>) -> JoinError {
+            while let Some(ended) = tasks.join_next().await {
                 if let Err(panicked) = ended {
                     return panicked;
                 }
             }
             std::future::pending().await
-        };
+        }
         tokio::select! {
             failed = failed => match failed {
                 Ok(dirs) => StartError::AllDirectoriesFailed(dirs),
                 Err(panicked) => StartError::Background(panicked.to_string()),
             },
-            panicked = panicked => StartError::Background(panicked.to_string()),
+            panicked = panic_in(&mut self.background) => StartError::Background(panicked.to_string()),
+            panicked = panic_in(&mut self.listeners) => StartError::Background(panicked.to_string()),
+            name = crate::vital::panicked() => StartError::Background(format!("the {name} has panicked")),
             () = session_closed => StartError::Background("nobody keeps up the zookeeper session".to_owned()),
             () = controller_ended => StartError::Background("the controller hosted here has ended".to_owned()),
         }

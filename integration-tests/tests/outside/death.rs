@@ -21,7 +21,9 @@ fn setup(scene: &Scene, id: u32) -> BrokerSetup {
 }
 
 fn znodes(scene: &Scene) -> Znodes {
-    Znodes::open(scene.zookeeper_connect()).expect("ZooKeeper answers")
+    eventually(10, "ZooKeeper answers", || {
+        Znodes::open(scene.zookeeper_connect()).map_err(|e| e.to_string())
+    })
 }
 
 fn owner(znodes: &mut Znodes, path: &str) -> Option<i64> {
@@ -243,6 +245,53 @@ fn a_late_certificate_does_not_touch_the_next_life() {
         broker.log()
     );
     assert!(broker.ended().is_none());
+}
+
+#[test]
+fn after_an_expiry_the_next_session_is_certified() {
+    let Some(scene) = scene("death-expiry") else { return };
+    let mut broker = setup(&scene, 1).set("zookeeper.session.timeout.ms", "2000").start();
+    let mut znodes = znodes(&scene);
+    let first = owner(&mut znodes, "/brokers/ids/1");
+    broker.signal(Signal::STOP);
+    eventually(20, "its session expires", || {
+        match owner(&mut znodes, "/brokers/ids/1") {
+            None => Ok(()),
+            Some(owner) => Err(format!("{owner:x}")),
+        }
+    });
+    broker.signal(Signal::CONT);
+    let second = eventually(20, "it registers again", || {
+        owner(&mut znodes, "/brokers/ids/1").ok_or_else(|| "not yet".to_owned())
+    });
+    assert_ne!(Some(second), first);
+    let mark = format!("/cluster/ottla/sessions/0x{second:x}");
+    eventually(10, "its guardian is told", || match owner(&mut znodes, &mark) {
+        Some(owner) if owner == second => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    broker.kill();
+    let took = until_gone(&mut znodes, &paths_of_broker(1), Instant::now());
+    assert!(took < BUSY, "{took:?}");
+}
+
+#[test]
+fn a_certificate_waits_for_zookeeper() {
+    if is_reference() {
+        return;
+    }
+    let mut scene = Scene::with_own_zookeeper("death-without-zookeeper");
+    let mut broker = setup(&scene, 1).set("zookeeper.session.timeout.ms", "40000").start();
+    scene.zookeeper().kill();
+    broker.kill();
+    std::thread::sleep(Duration::from_secs(2));
+    scene.zookeeper().start_again();
+    let back = Instant::now();
+    let mut znodes = znodes(&scene);
+    let took = until_gone(&mut znodes, &paths_of_broker(1), back);
+    println!("gone {took:?} after ZooKeeper was back");
+    broker.start_again();
 }
 
 #[test]
