@@ -12,7 +12,6 @@ use super::Config;
 use super::batch::Batch;
 use super::event::{Answer, Ask, AskId, Effect, Event, Gauges, Read, Refusal};
 use super::image::Image;
-use super::partition_state::PartitionState;
 use super::port::Port;
 use super::znodes;
 
@@ -227,31 +226,18 @@ impl Active {
 
     /// Puts the gauges out, where they have changed.
     fn report(&mut self) {
+        let counts = self.image.count();
         let image = &self.image;
-        let mut gauges = Gauges {
+        let gauges = Gauges {
             topics: image.topics.len(),
+            partitions: counts.partitions,
+            offline_partitions: counts.offline,
+            preferred_replica_imbalance: counts.imbalanced,
             topics_to_delete: image.deleting.len(),
             topics_ineligible_to_delete: image.deleting.values().filter(|it| it.ineligible).count(),
             active_brokers: image.brokers.len(),
             unclean_elections: self.unclean_elections,
-            ..Gauges::default()
         };
-        for (partition, known) in image.all_partitions() {
-            gauges.partitions += usize::from(known.leadership.is_some());
-            if image.is_being_deleted(&partition.topic) {
-                continue;
-            }
-            let offline = known.state != PartitionState::Online && known.state != PartitionState::NonExistent;
-            gauges.offline_partitions += usize::from(offline);
-            let imbalanced = (known.leadership.as_ref()).is_some_and(|it| {
-                known
-                    .assignment
-                    .replicas
-                    .first()
-                    .is_some_and(|first| *first != it.leader)
-            });
-            gauges.preferred_replica_imbalance += usize::from(imbalanced);
-        }
         if self.gauges != Some(gauges) {
             self.gauges = Some(gauges);
             self.port.emit(Effect::Gauges(gauges));

@@ -124,6 +124,38 @@ pub(super) struct Topic {
     pub(super) id: Option<TopicId>,
     /// Its partitions.
     pub(super) partitions: BTreeMap<i32, Partition>,
+    /// What there is to count about them; `None` once something has changed.
+    counted: Option<Counts>,
+}
+
+/// What the gauges say of partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// With a leadership.
+    pub(super) partitions: usize,
+    /// Without a leader that can serve.
+    pub(super) offline: usize,
+    /// Led by another than the preferred leader.
+    pub(super) imbalanced: usize,
+}
+
+impl Topic {
+    fn count(&mut self) -> Counts {
+        let partitions = &self.partitions;
+        *self.counted.get_or_insert_with(|| {
+            let mut counts = Counts::default();
+            for known in partitions.values() {
+                let offline = known.state != PartitionState::Online && known.state != PartitionState::NonExistent;
+                let preferred = known.assignment.replicas.first();
+                let leader = known.leadership.as_ref().map(|it| it.leader);
+                counts.partitions += usize::from(leader.is_some());
+                counts.offline += usize::from(offline);
+                counts.imbalanced +=
+                    usize::from(leader.is_some() && preferred.is_some() && preferred != leader.as_ref());
+            }
+            counts
+        })
+    }
 }
 
 /// A topic on its way out.
@@ -228,10 +260,25 @@ impl Image {
 
     /// The partition, if it exists, to be changed.
     pub(super) fn partition_mut(&mut self, partition: &TopicPartition) -> Option<&mut Partition> {
-        self.topics
-            .get_mut(&partition.topic)?
-            .partitions
-            .get_mut(&partition.partition)
+        let topic = self.topics.get_mut(&partition.topic)?;
+        topic.counted = None;
+        topic.partitions.get_mut(&partition.partition)
+    }
+
+    /// Counts over all topics; those on their way out count by their number of partitions alone.
+    ///
+    /// Asked after every event: only topics that have changed are looked at again.
+    pub(super) fn count(&mut self) -> Counts {
+        let mut all = Counts::default();
+        for (name, topic) in &mut self.topics {
+            let counts = topic.count();
+            all.partitions += counts.partitions;
+            if !self.deleting.contains_key(name) {
+                all.offline += counts.offline;
+                all.imbalanced += counts.imbalanced;
+            }
+        }
+        all
     }
 
     /// The partition's leadership, if it ever had one.
@@ -268,6 +315,7 @@ impl Image {
     /// Sets the assignment; creates the partition where it is new.
     pub(super) fn set_assignment(&mut self, partition: &TopicPartition, assignment: Assignment) {
         let topic = self.topics.entry(partition.topic.clone()).or_default();
+        topic.counted = None;
         topic.partitions.entry(partition.partition).or_default().assignment = assignment;
     }
 
@@ -421,6 +469,41 @@ mod tests {
 
     fn ids(ids: &[i32]) -> Vec<BrokerId> {
         ids.iter().copied().map(BrokerId).collect()
+    }
+
+    #[test]
+    fn counts_follow_every_change() {
+        let mut image = Image::new(ControllerEpoch(1));
+        let partition = TopicPartition::new("t", 0);
+        let check = |image: &mut Image, name: &str, partitions, offline, imbalanced| {
+            let expected = Counts {
+                partitions,
+                offline,
+                imbalanced,
+            };
+            assert_eq!(image.count(), expected, "{name}");
+        };
+        image.set_assignment(&partition, Assignment::of(ids(&[1, 2])));
+        check(&mut image, "assigned", 0, 0, 0);
+        let leadership = |leader| Leadership {
+            leader: BrokerId(leader),
+            leader_epoch: LeaderEpoch(0),
+            isr: ids(&[1, 2]),
+            recovering: false,
+            partition_epoch: PartitionEpoch(0),
+            controller_epoch: ControllerEpoch(1),
+        };
+        image.set_leadership(&partition, leadership(2));
+        check(&mut image, "not the preferred leader", 1, 0, 1);
+        image.set_leadership(&partition, leadership(1));
+        check(&mut image, "the preferred leader", 1, 0, 0);
+        image.partition_mut(&partition).unwrap().state = PartitionState::Offline;
+        image.set_leadership(&partition, leadership(-1));
+        check(&mut image, "nobody", 1, 1, 1);
+        image.deleting.insert(partition.topic.clone(), Deletion::default());
+        check(&mut image, "to be deleted", 1, 0, 0);
+        image.remove_topic(&partition.topic);
+        check(&mut image, "gone", 0, 0, 0);
     }
 
     #[test]

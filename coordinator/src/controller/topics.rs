@@ -50,7 +50,7 @@ impl Active {
         }
         let mut added: Vec<_> = (read.partitions.into_iter())
             .map(|(index, assignment)| (TopicPartition::new(name.clone(), index), assignment))
-            .filter(|(partition, _)| self.image.replicas(partition).is_empty())
+            .filter(|(partition, _)| self.image.partition(partition).is_none())
             .collect();
         if self.image.is_being_deleted(topic) {
             if !added.is_empty() {

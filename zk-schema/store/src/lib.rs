@@ -10,6 +10,7 @@
 //! expected version, is a create, or is fenced; no more than `max_in_flight` requests are at the server.
 
 mod error;
+mod fenced;
 mod memory;
 mod op_size;
 mod remote;
@@ -285,15 +286,6 @@ impl Store {
             }),
             Err(MultiError { source, .. }) => Err(source.into()),
         }
-    }
-
-    /// [`Store::fenced`] of many that do not build on each other, pipelined; results in the order of `ops`.
-    pub async fn fenced_all(&self, epoch_zk_version: i32, ops: Vec<Op>) -> Vec<Result<OpResult, FencedError>> {
-        stream::iter(ops)
-            .map(|op| self.fenced(epoch_zk_version, op))
-            .buffered(self.max_in_flight())
-            .collect()
-            .await
     }
 
     /// The data version of `/controller_epoch`, with its content; `None` before the first controller.

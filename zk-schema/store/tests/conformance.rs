@@ -188,6 +188,31 @@ async fn many_at_once(store: &Store) {
     for result in store.fenced_all(1, ops).await {
         assert!(matches!(result, Ok(OpResult::Created(_))), "{result:?}");
     }
+    // One that is refused does not take the others with it; they are written although they shared a multi.
+    let ops: Vec<Op> = paths[..100]
+        .iter()
+        .map(|path| Op::set(path.as_str(), "new", Some(if path.ends_with("50") { 7 } else { 0 })))
+        .collect();
+    for (path, result) in paths.iter().zip(store.fenced_all(1, ops.clone()).await) {
+        match result {
+            Ok(OpResult::Set(stat)) => assert!(stat.version == 1 && !path.ends_with("50"), "{path}"),
+            Err(FencedError::Op(StoreError::BadVersion { .. })) => assert!(path.ends_with("50"), "{path}"),
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+    // Behind the fence nothing is written at all.
+    for result in store.fenced_all(0, ops).await {
+        assert!(matches!(result, Err(FencedError::ControllerMoved { .. })), "{result:?}");
+    }
+    let reset: Vec<Op> = paths[..100]
+        .iter()
+        .map(|path| Op::delete(path.as_str(), None))
+        .collect();
+    let created = paths[..100].iter().map(|path| Op::create(path.as_str(), path.as_str()));
+    let created: Vec<Op> = created.collect();
+    for op in [reset, created] {
+        assert!(store.fenced_all(1, op).await.iter().all(Result::is_ok));
+    }
     let found = store.get_all(paths.clone()).await;
     for (path, found) in paths.iter().zip(found) {
         let (data, stat) = found.unwrap().unwrap();

@@ -47,6 +47,8 @@ pub(super) struct World {
     pub(super) failed_replicas: BTreeSet<(BrokerId, TopicPartition)>,
     pub(super) done: Vec<Done>,
     pub(super) pending: VecDeque<Event>,
+    /// What the core has needed, of the time that passes outside.
+    pub(super) spent: std::time::Duration,
     data_watches: BTreeSet<String>,
     child_watches: BTreeSet<String>,
     zxid: i64,
@@ -76,6 +78,7 @@ impl World {
             failed_replicas: BTreeSet::new(),
             done: Vec::new(),
             pending: VecDeque::new(),
+            spent: std::time::Duration::ZERO,
             data_watches: BTreeSet::new(),
             child_watches: BTreeSet::new(),
             zxid: 0,
@@ -317,7 +320,14 @@ impl World {
         let Some(event) = self.pending.pop_front() else {
             return false;
         };
-        for effect in self.controller.step(event, Millis(0)) {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "measures the core, which reads no clock itself"
+        )]
+        let before = std::time::Instant::now();
+        let effects = self.controller.step(event, Millis(0));
+        self.spent += before.elapsed();
+        for effect in effects {
             self.perform(effect);
         }
         true
