@@ -267,7 +267,7 @@ impl Cluster {
 
     /// Waits until every broker says that all partitions of a topic have leaders and as many in sync as they have replicas.
     pub(crate) fn await_topic(&mut self, topic: &str, partitions: usize, replicas: usize) -> Result<View> {
-        self.await_views(120, Some(topic), |view| {
+        self.await_views(300, Some(topic), |view| {
             view.partitions.len() == partitions
                 && view
                     .partitions

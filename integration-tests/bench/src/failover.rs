@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::batch::{Batch, each_batch};
@@ -30,8 +30,14 @@ pub(crate) struct Written {
     pub(crate) longest_gap: Duration,
 }
 
-/// Writes until told to stop.
-pub(crate) fn write(addresses: &[SocketAddr], topic: &str, partition: i32, stop: &AtomicBool) -> Written {
+/// Writes until told to stop, and says on the way how many records are acknowledged.
+pub(crate) fn write(
+    addresses: &[SocketAddr],
+    topic: &str,
+    partition: i32,
+    acknowledged: &AtomicUsize,
+    stop: &AtomicBool,
+) -> Written {
     let batch = Batch::new(1, 100);
     let mut written = Written {
         acknowledged: BTreeMap::new(),
@@ -44,6 +50,7 @@ pub(crate) fn write(addresses: &[SocketAddr], topic: &str, partition: i32, stop:
         match attempt(&mut connection, addresses, topic, partition, &batch, number) {
             Ok(offset) => {
                 written.acknowledged.insert(number, offset);
+                acknowledged.fetch_add(1, Ordering::Relaxed);
                 if let Some(last) = last.replace(Instant::now()) {
                     written.longest_gap = written.longest_gap.max(last.elapsed());
                 }
