@@ -65,7 +65,10 @@ impl Cluster {
     /// # Panics
     /// Panics when ZooKeeper does not answer.
     pub fn znodes(&self) -> Znodes {
-        Znodes::open(self.scene.zookeeper_connect()).expect("ZooKeeper answers")
+        // One that has just started may close the first connections.
+        eventually(10, "ZooKeeper answers", || {
+            Znodes::open(self.scene.zookeeper_connect()).map_err(|e| e.to_string())
+        })
     }
 
     /// A writer of batches of ten to all partitions of a topic.

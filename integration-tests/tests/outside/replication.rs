@@ -88,7 +88,7 @@ fn too_few_in_sync_replicas_refuse_acks_all_and_nothing_else() {
 #[test]
 fn readers_are_sent_to_the_closest_replica_and_old_epochs_are_fenced() {
     const FENCED_LEADER_EPOCH: i16 = 74;
-    const UNKNOWN_LEADER_EPOCH: i16 = 76;
+    const UNKNOWN_LEADER_EPOCH: i16 = 75;
     let mut cluster = Cluster::start(Scene::new("closest"), 3, |b| {
         let rack = format!("rack-{}", b.id());
         b.set("broker.rack", &rack).set(
