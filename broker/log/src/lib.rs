@@ -32,7 +32,7 @@ mod segment;
 mod testing;
 
 pub use config::LogConfig;
-pub use dirs::{DirFailure, DirStatus, LogSize, Logs, LogsConfig, OpenError, ShutdownReport};
+pub use dirs::{DirFailure, DirStatus, LogSize, Logs, LogsConfig, MoveError, OpenError, ShutdownReport};
 pub use disk::{Disk, DiskError};
 pub use log::{
     AbortedTransaction, ActiveProducer, AppendError, Appended, EpochEnd, FileSlice, Log, ReadError, TimestampOffset,

@@ -15,6 +15,7 @@ mod allocate_producer_ids;
 mod alter_configs;
 mod alter_partition;
 mod alter_partition_reassignments;
+mod alter_replica_log_dirs;
 mod api_versions;
 mod config_alteration;
 mod config_entries;
@@ -141,6 +142,7 @@ pub static APIS: &[Api] = &[
     offset_for_leader_epoch::API,
     describe_configs::API,
     alter_configs::API,
+    alter_replica_log_dirs::API,
     describe_log_dirs::API,
     create_partitions::API,
     delete_groups::API,

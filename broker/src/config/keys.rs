@@ -308,7 +308,7 @@ pub static KEYS: &[Key] = &[
     key("num.network.threads", Int, Some("3"), AtLeast(1), High, ClusterWide, PUBLIC, NOT_YET, "Threads for sockets; here the runtime has one worker per core."),
     key("num.partitions", Int, Some("1"), AtLeast(1), Medium, ReadOnly, PUBLIC, ACTED_ON, "Partitions of a topic that is created automatically or without a number."),
     key("num.recovery.threads.per.data.dir", Int, Some("1"), AtLeast(1), High, ClusterWide, PUBLIC, ACTED_ON, "Threads per directory that open and close logs."),
-    key("num.replica.alter.log.dirs.threads", Int, None, Any, High, ReadOnly, PUBLIC, NOT_YET, "Threads that move replicas between directories."),
+    key("num.replica.alter.log.dirs.threads", Int, None, Any, High, ReadOnly, PUBLIC, ACTED_ON, "Threads that move replicas between directories."),
     key("num.replica.fetchers", Int, Some("1"), Any, High, ClusterWide, PUBLIC, ACTED_ON, "Connections for replication from one other broker."),
     key("offset.metadata.max.bytes", Int, Some("4096"), Any, High, ReadOnly, PUBLIC, ACTED_ON, "The most bytes of metadata with a committed offset."),
     key("offsets.commit.required.acks", Short, Some("-1"), Any, High, ReadOnly, PUBLIC, ACTED_ON, "Acknowledgements for an offset commit; -1 is all replicas in sync."),

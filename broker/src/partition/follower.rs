@@ -99,6 +99,8 @@ pub enum FollowChange {
     },
     /// It is led here, stopped, deleted or offline.
     Cease(TopicPartition),
+    /// It has a copy on its way to another log directory: the move begins or goes on.
+    Move(TopicPartition),
 }
 
 impl Partition {
@@ -133,7 +135,7 @@ impl Partition {
             // Most answers of a quiet leader have no records, and none needs the append lock then.
             let appended = match fetched.records.is_empty() {
                 true => None,
-                false => append(log, fetched.records, fetched.leader_epoch, now)?,
+                false => append_fetched(log, fetched.records, fetched.leader_epoch, now)?,
             };
             let moved = log.update_high_watermark(fetched.high_watermark);
             let start = fetched.log_start_offset.min(log.high_watermark());
@@ -183,7 +185,7 @@ impl Partition {
 ///
 /// The leader's log start offset may lie within a batch, which is fetched whole. Source: Kafka
 /// `UnexpectedAppendOffsetException` in `appendRecordsToFollowerOrFutureReplica`.
-pub(crate) fn append(
+pub(crate) fn append_fetched(
     log: &Log,
     records: Bytes,
     leader_epoch: LeaderEpoch,

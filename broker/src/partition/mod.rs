@@ -8,6 +8,7 @@
 mod closest;
 mod follower;
 mod leading;
+mod log_dirs;
 mod read;
 mod registry;
 mod state_change;
@@ -26,8 +27,10 @@ use crate::fetch_session::PartitionFetch;
 
 pub use broker_replica::in_sync::{Answer, IsrChange, Outcome, Proposal, Refusal};
 pub use broker_replica::leader::{Follower, FollowerFetch, LeaderState, PartitionState};
+pub(crate) use follower::append_fetched;
 pub use follower::{Fetched, FollowChange, FollowError, FollowerAppended};
 pub use leading::Leading;
+pub use log_dirs::Replaced;
 pub use read::{Isolation, Read, ReadSpec};
 pub use registry::{LeadershipChange, Lookup, Partitions, ReplicaSettings, replicated};
 pub use state_change::{LeaderAndIsrPartition, StopReplica};

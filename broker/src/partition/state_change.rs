@@ -112,6 +112,9 @@ impl Partitions {
         }
         partition.wake_all();
         changes.follow.push(follow_change(&partition, request, is_leader));
+        if self.logs.future(name).is_some() {
+            changes.follow.push(FollowChange::Move(name.clone()));
+        }
         if is_leader || was_leader {
             changes.leadership.push(LeadershipChange {
                 partition: name.clone(),

@@ -14,7 +14,6 @@ use broker_replica::follower::{
 };
 use broker_wire::Request;
 use broker_wire::client::{ClientError, Connection, Options};
-use bytes::Bytes;
 use coordinator_service::InterBrokerProtocol;
 use hashbrown::HashMap;
 use kafka_protocol::messages::FetchResponse;
@@ -82,7 +81,7 @@ impl FetcherTask {
             replication,
             commands,
             core: Fetcher::new(config),
-            logs: BrokerLogs(Arc::clone(&broker.partitions)),
+            logs: BrokerLogs::new(&broker),
             protocol: crate::controller::inter_broker_protocol(&broker.config.load()),
             truncate_on_fetch: config.truncate_on_fetch,
             broker,
@@ -384,7 +383,7 @@ impl FetcherTask {
                 let fetched = Fetched {
                     leader_epoch,
                     fetch_offset,
-                    records: data.records.unwrap_or_else(Bytes::new),
+                    records: data.records.unwrap_or_default(),
                     high_watermark: Offset(data.high_watermark),
                     log_start_offset: Offset(data.log_start_offset),
                 };
@@ -401,8 +400,13 @@ impl FetcherTask {
             return AppendOutcome::Superseded;
         };
         let (leader_high_watermark, offset) = (fetched.high_watermark, fetched.fetch_offset);
+        let bytes = fetched.records.len();
         match partition.append_as_follower(fetched, now) {
             Ok(done) => {
+                let quota = &self.broker.replication_quotas.follower;
+                if bytes > 0 && quota.is_throttled(&name.topic, name.partition) {
+                    quota.record(bytes, now);
+                }
                 if done.log_start_moved {
                     self.core.log_start_moved(name);
                 }

@@ -7,22 +7,36 @@ use broker_replica::follower::{EpochEnd, LocalLogs, LogOffsets};
 use model::{LeaderEpoch, TopicPartition};
 
 use crate::partition::{Lookup, Partition, Partitions};
+use crate::{Broker, clock};
 
 /// The logs of the partitions that are hosted here.
 #[derive(Clone)]
-pub struct BrokerLogs(pub Arc<Partitions>);
+pub(super) struct BrokerLogs {
+    broker: Arc<Broker>,
+}
 
 impl BrokerLogs {
+    pub(super) fn new(broker: &Arc<Broker>) -> Self {
+        Self {
+            broker: Arc::clone(broker),
+        }
+    }
+
     /// The partition, while it is hosted and its directory works.
-    pub fn partition(&self, name: &TopicPartition) -> Option<Arc<Partition>> {
-        match self.0.lookup(&name.topic, name.partition) {
+    pub(super) fn of(partitions: &Partitions, name: &TopicPartition) -> Option<Arc<Partition>> {
+        match partitions.lookup(&name.topic, name.partition) {
             Lookup::Online(partition) => Some(partition),
             Lookup::Offline | Lookup::None => None,
         }
     }
 
+    /// As [`Self::of`].
+    pub(super) fn partition(&self, name: &TopicPartition) -> Option<Arc<Partition>> {
+        Self::of(&self.broker.partitions, name)
+    }
+
     /// Its log.
-    pub fn log(&self, name: &TopicPartition) -> Option<Arc<Log>> {
+    pub(super) fn log(&self, name: &TopicPartition) -> Option<Arc<Log>> {
         self.partition(name)?.log().filter(|log| !log.is_offline())
     }
 }
@@ -34,6 +48,11 @@ impl LocalLogs for BrokerLogs {
 
     fn end_offset_for_epoch(&self, partition: &TopicPartition, epoch: LeaderEpoch) -> Option<EpochEnd> {
         self.log(partition).and_then(|log| epoch_end(&log, epoch))
+    }
+
+    fn is_throttled(&self, name: &TopicPartition) -> bool {
+        let quota = &self.broker.replication_quotas.follower;
+        quota.is_throttled(&name.topic, name.partition) && quota.is_exceeded(clock::now())
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod fetcher;
 mod local_logs;
+mod moves;
 mod request;
 
 use std::sync::{Arc, Weak};
@@ -29,7 +30,8 @@ use crate::partition::FollowChange;
 use crate::vital::vital;
 
 use fetcher::FetcherTask;
-pub use local_logs::BrokerLogs;
+use local_logs::BrokerLogs;
+use moves::LogDirMoves;
 
 /// Which fetcher: of which leader, and which of its `num.replica.fetchers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +76,7 @@ pub struct Replication {
     fetchers: Mutex<Fetchers>,
     /// Given up until the controller speaks of them again. Source: Kafka `FailedPartitions`.
     failed: Mutex<HashSet<TopicPartition>>,
+    moves: Arc<LogDirMoves>,
 }
 
 impl Replication {
@@ -84,6 +87,7 @@ impl Replication {
             runtime: Handle::current(),
             fetchers: Mutex::default(),
             failed: Mutex::default(),
+            moves: LogDirMoves::new(broker),
         })
     }
 
@@ -105,6 +109,7 @@ impl Replication {
             let mut failed = self.failed.lock();
             for change in changes {
                 match change {
+                    FollowChange::Move(partition) => self.moves.start(partition),
                     FollowChange::Cease(partition) => {
                         failed.remove(&partition);
                         fetchers.cease(&partition, &mut told);
@@ -139,8 +144,9 @@ impl Replication {
         }
     }
 
-    /// Ends all fetchers; none starts afterwards.
+    /// Ends all fetchers and moves; none starts afterwards.
     pub async fn shutdown(&self) {
+        self.moves.shutdown().await;
         let running = {
             let mut fetchers = self.fetchers.lock();
             fetchers.stopped = true;

@@ -168,7 +168,7 @@ pub(super) fn fetch_answer(data: &PartitionData) -> FetchAnswer {
     FetchAnswer {
         error: leader_error(data.error_code),
         high_watermark: Offset(data.high_watermark),
-        diverging: (diverging.epoch >= 0).then(|| EpochEnd {
+        diverging: (diverging.epoch >= 0).then_some(EpochEnd {
             leader_epoch: LeaderEpoch(diverging.epoch),
             end_offset: Offset(diverging.end_offset),
         }),

@@ -50,7 +50,7 @@ impl Logs {
     /// Deletes what retention does not keep, in all logs. Also done every `log.retention.check.interval.ms`.
     pub fn enforce_retention(&self) {
         let now = (self.shared.clock)();
-        for log in self.all() {
+        for log in self.with_futures() {
             // An error took the directory offline, which was told.
             let _ = log.enforce_retention(now);
         }
@@ -58,14 +58,14 @@ impl Logs {
 
     fn flush_due(&self) {
         let now = (self.shared.clock)();
-        for log in self.all() {
+        for log in self.with_futures() {
             let _ = log.flush_if_due(now);
         }
     }
 
     fn expire_producers(&self) {
         let now = (self.shared.clock)();
-        self.all().iter().for_each(|log| log.expire_producers(now));
+        self.with_futures().iter().for_each(|log| log.expire_producers(now));
     }
 
     /// Writes `recovery-point-offset-checkpoint` of each directory. Also done every

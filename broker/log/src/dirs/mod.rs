@@ -9,6 +9,7 @@
 //! Source: Kafka 3.9 `LogManager`.
 
 mod background;
+mod future;
 mod names;
 mod open;
 mod stop;
@@ -29,6 +30,8 @@ use crate::config::LogConfig;
 use crate::dir_lock::DirLock;
 use crate::disk::{Disk, DiskError};
 use crate::log::{Home, Load, Log, Shared};
+
+pub use future::MoveError;
 
 /// What [`Logs::open`] must know. The comments name the broker configs.
 #[derive(Clone, Debug)]
@@ -129,6 +132,8 @@ pub struct DirFailure {
     pub reason: String,
     /// The logs that went offline with it.
     pub partitions: Vec<TopicPartition>,
+    /// The copies on their way to it: their moves have ended.
+    pub futures: Vec<TopicPartition>,
 }
 
 /// A log's size, for DescribeLogDirs.
@@ -175,6 +180,8 @@ pub struct Logs {
     logs: RwLock<hashbrown::HashMap<TopicPartition, Arc<Log>>>,
     /// Copies on their way to another directory.
     future_logs: RwLock<hashbrown::HashMap<TopicPartition, Arc<Log>>>,
+    /// Where logs that do not exist yet are to be created. Source: Kafka `LogManager.preferredLogDirs`.
+    preferred_dirs: Mutex<HashMap<TopicPartition, PathBuf>>,
     /// Creating and deleting go one after the other. Source: Kafka `logCreationOrDeletionLock`.
     changing: Mutex<()>,
     defaults: ArcSwap<LogConfig>,
@@ -260,7 +267,8 @@ impl Logs {
         if self.stopped.load(Ordering::Acquire) {
             return Err(refuse("the broker is stopping", Path::new("")));
         }
-        let home = match dir {
+        let preferred = self.preferred_dirs.lock().remove(partition);
+        let home = match dir.or(preferred.as_deref()) {
             Some(dir) => match self.dirs.iter().find(|d| d.home.path == dir) {
                 Some(dir) if dir.home.offline().is_none() => dir.home.clone(),
                 _ => return Err(refuse("it is offline or not in log.dirs", dir)),
@@ -331,9 +339,18 @@ impl Logs {
 
     fn retire(self: &Arc<Self>, partition: &TopicPartition, suffix: &str) -> Result<bool, DiskError> {
         let _changing = self.changing.lock();
+        self.preferred_dirs.lock().remove(partition);
+        self.abandon_future_locked(partition)?;
         let Some(log) = self.logs.write().remove(partition) else {
             return Ok(false);
         };
+        self.retire_log(&log, suffix)?;
+        Ok(true)
+    }
+
+    /// A log that is in no table any more.
+    fn retire_log(self: &Arc<Self>, log: &Log, suffix: &str) -> Result<(), DiskError> {
+        let partition = log.topic_partition();
         log.mark_deleted(&names::with_suffix(partition, suffix))?;
         tracing::info!(%partition, dir = %log.dir().display(), "log is scheduled for deletion");
         self.rewrite_checkpoints_soon(log.parent_dir());
@@ -341,7 +358,7 @@ impl Logs {
             let delay = log.config().file_delete_delay_ms;
             self.remove_later(log.dir().to_path_buf(), delay);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Removes the directory of a deleted log after `delay`.
@@ -363,9 +380,18 @@ impl Logs {
         self.logs.read().values().cloned().collect()
     }
 
-    fn logs_in<'a>(&'a self, home: &'a Arc<Home>) -> Vec<Arc<Log>> {
-        let here = |log: &&Arc<Log>| log.parent_dir() == home.path;
-        self.logs.read().values().filter(here).cloned().collect()
+    /// All logs, and the copies that are on their way to another directory.
+    fn with_futures(&self) -> Vec<Arc<Log>> {
+        let mut all = self.all();
+        all.extend(self.future_logs.read().values().cloned());
+        all
+    }
+
+    /// All that lies in a directory, copies on their way to it included.
+    fn logs_in(&self, home: &Home) -> Vec<Arc<Log>> {
+        let mut all = self.with_futures();
+        all.retain(|log| log.parent_dir() == home.path);
+        all
     }
 
     /// The directories, for DescribeLogDirs.
@@ -386,14 +412,12 @@ impl Logs {
                     Some(_) => None,
                 };
                 let bytes = |bytes: Option<u64>| bytes.and_then(|b| i64::try_from(b).ok()).unwrap_or(-1);
-                let mut logs: Vec<LogSize> = self.logs_in(home).iter().map(|log| size(log, false)).collect();
+                let here = |log: &&Arc<Log>| log.parent_dir() == home.path;
+                let current = self.logs.read();
                 let future = self.future_logs.read();
-                logs.extend(
-                    future
-                        .values()
-                        .filter(|log| log.parent_dir() == home.path)
-                        .map(|log| size(log, true)),
-                );
+                let current = current.values().filter(here).map(|log| size(log, false));
+                let future = future.values().filter(here).map(|log| size(log, true));
+                let logs = current.chain(future).collect();
                 DirStatus {
                     dir: home.path.clone(),
                     offline,
@@ -452,7 +476,7 @@ impl Logs {
     }
 
     fn apply_config(&self, concerns: impl Fn(&Log) -> bool) {
-        for log in self.all() {
+        for log in self.with_futures() {
             if concerns(&log) {
                 log.update_config(self.config_of(&log.topic_partition().topic));
             }
@@ -475,21 +499,24 @@ impl Logs {
 
     /// A directory has failed: its logs are not ours any more.
     fn dir_failed(&self, path: &Path, reason: &str) {
-        let mut partitions = Vec::new();
-        for logs in [&self.logs, &self.future_logs] {
+        let leave = |logs: &RwLock<hashbrown::HashMap<TopicPartition, Arc<Log>>>| {
+            let mut left = Vec::new();
             logs.write().retain(|partition, log| {
                 let here = log.parent_dir() == path;
                 if here {
-                    partitions.push(partition.clone());
+                    left.push(partition.clone());
                 }
                 !here
             });
-        }
-        partitions.sort_unstable();
+            left.sort_unstable();
+            left
+        };
+        let (partitions, futures) = (leave(&self.logs), leave(&self.future_logs));
         let failure = DirFailure {
             dir: path.to_owned(),
             reason: reason.to_owned(),
             partitions,
+            futures,
         };
         tracing::warn!(
             dir = %path.display(),

@@ -54,6 +54,12 @@ fn topic_partition(name: &str) -> Option<TopicPartition> {
     Some(TopicPartition::new(topic, partition.parse().ok()?))
 }
 
+/// Whether a copy of `partition` can be named without cutting its name. Source: Kafka KAFKA-4893.
+pub(super) fn future_name_fits(partition: &TopicPartition) -> bool {
+    const UNIQUE: usize = 32;
+    partition.to_string().len() + 1 + UNIQUE + FUTURE.len() <= NAME_MAX
+}
+
 /// The name of a directory of `partition` that is not its log any more; a long topic name is cut.
 pub(super) fn with_suffix(partition: &TopicPartition, suffix: &str) -> String {
     let unique = uuid::Uuid::new_v4().simple();

@@ -106,6 +106,7 @@ impl Logs {
             dirs,
             logs: RwLock::new(logs),
             future_logs: RwLock::new(future_logs),
+            preferred_dirs: Mutex::default(),
             changing: Mutex::new(()),
             defaults: ArcSwap::from_pointee(config.defaults.clone()),
             overrides: RwLock::new(config.topic_overrides.clone()),

@@ -327,3 +327,130 @@ fn the_directories_say_what_is_in_them() {
     assert_eq!(status.logs[0].bytes, log.size_bytes());
     assert_eq!(status.logs[0].log_end_offset, Offset(1));
 }
+
+/// Two directories, and a log with two batches in the first of them.
+struct TwoDirs {
+    a: tempfile::TempDir,
+    b: tempfile::TempDir,
+    logs: Arc<Logs>,
+    log: Arc<Log>,
+}
+
+impl TwoDirs {
+    fn new() -> Self {
+        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let logs = Logs::open(config(&[a.path(), b.path()])).unwrap();
+        let log = logs.get_or_create(&tp("moved", 0), None, Some(a.path())).unwrap();
+        append(&log, batch(1, &["x", "y"]));
+        append(&log, batch(2, &["z"]));
+        log.update_high_watermark(Offset(2));
+        Self { a, b, logs, log }
+    }
+
+    fn copy(&self, future: &Log) {
+        let slice = self.log.read(Offset(0), 1 << 20, Offset(3), true).unwrap();
+        future.append_as_follower(slice.read().unwrap(), EPOCH, Millis(1)).unwrap();
+    }
+
+    fn names(&self, dir: &Path) -> Vec<String> {
+        let all = std::fs::read_dir(dir).unwrap().map(|it| it.unwrap().file_name());
+        let mut names: Vec<_> = all.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| name.starts_with("moved"));
+        // Without what makes them unique.
+        names.iter().map(|name| name.replace(|c: char| c.is_ascii_hexdigit() && !"ed".contains(c), "")).collect()
+    }
+}
+
+#[test]
+fn a_complete_copy_takes_the_place_of_its_log() {
+    let it = TwoDirs::new();
+    it.log.assign_epoch_start(LeaderEpoch(5), Offset(3)).unwrap();
+    let future = it.logs.create_future(&tp("moved", 0), None, it.b.path()).unwrap();
+    let in_b = std::fs::read_dir(it.b.path()).unwrap().map(|it| it.unwrap().file_name());
+    assert!(in_b.into_iter().any(|name| name.to_str().unwrap().ends_with("-future")));
+    it.copy(&future);
+    let now = it.logs.replace_with_future(&tp("moved", 0)).unwrap().unwrap();
+    assert!(Arc::ptr_eq(&now, &it.logs.get(&tp("moved", 0)).unwrap()));
+    assert_eq!(now.dir().as_ref(), it.b.path().join("moved-0"));
+    assert_eq!(now.high_watermark(), Offset(2));
+    assert_eq!(now.latest_epoch(), Some(LeaderEpoch(5)), "announced without a record");
+    assert!(it.logs.future(&tp("moved", 0)).is_none());
+    assert!(it.names(it.a.path()).iter().all(|name| name.ends_with("-delete")), "{:?}", it.names(it.a.path()));
+    // It goes on as a log like any other, over a restart too.
+    append(&now, batch(3, &["after"]));
+    it.logs.shutdown(BrokerEpoch(-1));
+    let again = Logs::open(config(&[it.a.path(), it.b.path()])).unwrap();
+    let log = again.get(&tp("moved", 0)).unwrap();
+    assert_eq!(log.parent_dir(), it.b.path());
+    assert_eq!(records(&log, Offset(0), Offset(4)).len(), 4);
+}
+
+#[test]
+fn a_copy_on_its_way_survives_a_restart() {
+    let it = TwoDirs::new();
+    let future = it.logs.create_future(&tp("moved", 0), None, it.b.path()).unwrap();
+    it.copy(&future);
+    future.update_high_watermark(Offset(1));
+    let report = it.logs.shutdown(BrokerEpoch(-1));
+    assert_eq!(report.clean.len(), 2);
+    let again = Logs::open(config(&[it.a.path(), it.b.path()])).unwrap();
+    let future = again.future(&tp("moved", 0)).unwrap();
+    assert_eq!(future.parent_dir(), it.b.path());
+    assert_eq!((future.log_end_offset(), future.high_watermark()), (Offset(3), Offset(1)));
+    let sizes = again.dirs();
+    let listed: Vec<_> = sizes[1].logs.iter().map(|log| (log.log_end_offset, log.is_future)).collect();
+    assert_eq!(listed, [(Offset(3), true)]);
+}
+
+#[test]
+fn a_copy_goes_with_its_log_and_alone_when_it_is_given_up() {
+    let it = TwoDirs::new();
+    it.logs.create_future(&tp("moved", 0), None, it.b.path()).unwrap();
+    assert!(it.logs.abandon_future(&tp("moved", 0)).unwrap());
+    assert!(!it.logs.abandon_future(&tp("moved", 0)).unwrap());
+    assert!(it.names(it.b.path()).iter().all(|name| name.ends_with("-delete")));
+    assert!(it.logs.get(&tp("moved", 0)).is_some());
+    it.logs.create_future(&tp("moved", 0), None, it.b.path()).unwrap();
+    assert!(it.logs.delete(&tp("moved", 0)).unwrap());
+    assert!(it.logs.future(&tp("moved", 0)).is_none());
+    assert!(it.names(it.b.path()).iter().all(|name| name.ends_with("-delete")));
+}
+
+#[test]
+fn where_a_replica_cannot_go() {
+    let it = TwoDirs::new();
+    let long = tp(&"x".repeat(240), 0);
+    let check = |partition: &TopicPartition, dir: &Path, expected: &str| {
+        let error = it.logs.check_destination(partition, dir).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(&long, it.b.path(), "too long");
+    check(&tp("moved", 0), Path::new("/nowhere"), "not found in the config");
+    it.logs.dirs[1].home.fail_for("gone".to_owned());
+    check(&tp("moved", 0), it.b.path(), "is offline");
+    let error = it.logs.create_future(&tp("moved", 0), None, it.a.path()).unwrap_err();
+    assert!(matches!(error, MoveError::DirsOffline { .. }), "{error}");
+}
+
+#[test]
+fn a_failed_destination_ends_the_move_and_not_the_log() {
+    let it = TwoDirs::new();
+    it.logs.create_future(&tp("moved", 0), None, it.b.path()).unwrap();
+    let (tell, told) = mpsc::channel();
+    it.logs.on_failure(move |failure| tell.send(failure.clone()).unwrap());
+    it.logs.dirs[1].home.fail_for("gone".to_owned());
+    let failure = told.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!((failure.partitions, failure.futures), (vec![], vec![tp("moved", 0)]));
+    assert!(it.logs.future(&tp("moved", 0)).is_none());
+    append(&it.log, batch(3, &["goes on"]));
+}
+
+#[test]
+fn a_log_is_created_where_it_was_asked_to_be() {
+    let it = TwoDirs::new();
+    for (partition, dir) in [(1, it.a.path()), (2, it.a.path()), (3, it.b.path())] {
+        it.logs.prefer_dir(&tp("moved", partition), dir);
+        let log = it.logs.get_or_create(&tp("moved", partition), None, None).unwrap();
+        assert_eq!(log.parent_dir(), dir);
+    }
+}

@@ -7,7 +7,7 @@
 //! Source: Kafka 3.9 `LogLoader`.
 
 use std::fs::File;
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
@@ -341,6 +341,7 @@ impl Loading<'_> {
             first_unstable_offset: AtomicI64::new(NO_TRANSACTION),
             recovery_point: AtomicI64::new(recovery_point.0),
             last_flush: AtomicI64::new(self.now.0),
+            truncations: AtomicU64::new(0),
             state: AtomicU8::new(OPEN),
             writer: Mutex::new(Writer {
                 producers: self.producers,

@@ -26,7 +26,7 @@ mod types;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
@@ -124,6 +124,8 @@ pub struct Log {
     first_unstable_offset: AtomicI64,
     recovery_point: AtomicI64,
     last_flush: AtomicI64,
+    /// How often records were taken away at the end: a copy of this log must then be compared anew.
+    truncations: AtomicU64,
     state: AtomicU8,
     writer: Mutex<Writer>,
     epochs: RwLock<Epochs>,
@@ -260,6 +262,11 @@ impl Log {
     pub fn last_stable_offset(&self) -> Offset {
         let unstable = Offset(self.first_unstable_offset.load(Ordering::Acquire));
         self.high_watermark().min(unstable)
+    }
+
+    /// A number that changes with each truncation, before any record is gone.
+    pub fn truncations(&self) -> u64 {
+        self.truncations.load(Ordering::Acquire)
     }
 
     /// Everything below is on the device.

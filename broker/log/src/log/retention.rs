@@ -184,6 +184,17 @@ impl Log {
         Ok(())
     }
 
+    /// Renames the log's directory; it goes on as before. Source: Kafka `UnifiedLog.renameDir`.
+    pub(crate) fn rename_dir(&self, name: &str) -> Result<(), DiskError> {
+        let _writer = self.writer.lock();
+        let from = self.dir.path();
+        let to = self.home.path.join(name);
+        let disk = &self.shared.disk;
+        self.guarded(disk.rename(&from, &to).and_then(|()| disk.sync_dir(&self.home.path)))?;
+        self.dir.renamed(to);
+        Ok(())
+    }
+
     /// Renames the log's directory, which marks it deleted; nothing is appended or read any more.
     ///
     /// Source: Kafka `UnifiedLog.renameDir`, `LogManager.asyncDelete`.

@@ -33,6 +33,7 @@ impl Log {
             }
             return Ok(false);
         }
+        self.truncations.fetch_add(1, Ordering::AcqRel);
         let segments = self.segments.load().to_vec();
         let now = (self.shared.clock)();
         tracing::info!(partition = %self.partition, %offset, log_end_offset = %self.log_end_offset(), "truncating log");
@@ -108,6 +109,7 @@ impl Log {
     }
 
     fn restart_locked(&self, writer: &mut Writer, offset: Offset, now: Millis) -> Result<(), DiskError> {
+        self.truncations.fetch_add(1, Ordering::AcqRel);
         let dropped = self.segments.load().to_vec();
         // Start and end move together for readers as far as two words can: at no time is the start past the end.
         if offset >= self.log_end_offset() {

@@ -32,6 +32,9 @@ pub use truncation::Truncation;
 /// The first time to wait after a failure; doubled up to `replica.fetch.backoff.ms`.
 const FIRST_BACKOFF: Millis = Millis(20);
 
+/// How long a throttled partition is left alone before the throttle is looked at again.
+const THROTTLE_PAUSE: Millis = Millis(100);
+
 /// What follows from `inter.broker.protocol.version` and `server.properties`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetcherConfig {
@@ -54,6 +57,14 @@ pub trait LocalLogs {
     ///
     /// Source: Kafka `LeaderEpochFileCache.endOffsetFor`.
     fn end_offset_for_epoch(&self, partition: &TopicPartition, epoch: LeaderEpoch) -> Option<EpochEnd>;
+
+    /// Whether the partition is throttled and the broker has copied too much of late. Asked only of replicas that are not
+    /// caught up, so that a throttle does not push in-sync ones out.
+    ///
+    /// Source: Kafka `RemoteLeaderEndPoint.shouldFollowerThrottle`.
+    fn is_throttled(&self, _partition: &TopicPartition) -> bool {
+        false
+    }
 }
 
 /// Where a log stands.

@@ -6,7 +6,7 @@
 
 use model::{LeaderEpoch, Millis, Offset, TopicId, TopicPartition};
 
-use super::{Fetcher, LocalLogs};
+use super::{Fetcher, LocalLogs, THROTTLE_PAUSE};
 
 /// What is asked of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,6 +239,11 @@ impl Fetcher {
             self.back_off(name, now);
             return Some(if joined { Ask::Leaves } else { Ask::Same });
         };
+        if state.lag != Some(0) && logs.is_throttled(name) {
+            let joined = state.asked.take().is_some();
+            self.delay(name, now + THROTTLE_PAUSE);
+            return Some(if joined { Ask::Leaves } else { Ask::Same });
+        }
         let ask = FetchPartition {
             fetch_offset: state.fetch_offset,
             log_start_offset: log.log_start_offset,

@@ -15,7 +15,7 @@ struct TestLog {
 }
 
 #[derive(Clone, Debug, Default)]
-struct TestLogs(BTreeMap<TopicPartition, TestLog>);
+struct TestLogs(BTreeMap<TopicPartition, TestLog>, bool);
 
 impl LocalLogs for TestLogs {
     fn offsets(&self, partition: &TopicPartition) -> Option<LogOffsets> {
@@ -41,6 +41,10 @@ impl LocalLogs for TestLogs {
             leader_epoch,
             end_offset: Offset(log.epochs[above].1),
         })
+    }
+
+    fn is_throttled(&self, _: &TopicPartition) -> bool {
+        self.1
     }
 }
 
@@ -691,4 +695,22 @@ fn the_leader_hears_of_a_log_start_that_moved_here() {
     fetcher.log_starts_may_have_moved(&logs);
     let request = exchange(&mut fetcher, &logs, NOW);
     assert_eq!(request.partitions[0].2.log_start_offset, Offset(4));
+}
+
+#[test]
+fn a_throttle_holds_only_those_that_lag() {
+    let mut logs = TestLogs::one(0, 10, &[(1, 0)]);
+    let mut fetcher = fetcher(new_protocol(), 1, 10, &logs);
+    exchange(&mut fetcher, &logs, NOW);
+    let mut take = |logs: &TestLogs, last: i64, high_watermark: i64| {
+        fetcher.fetched(&t0(), &records(high_watermark), NOW, logs);
+        fetcher.appended(&t0(), appended(Some(last), high_watermark), NOW);
+        exchange(&mut fetcher, logs, NOW)
+    };
+    logs.1 = true;
+    assert_eq!(asked(&take(&logs, 19, 20)), [("t-0".to_owned(), 20)], "it has all");
+    assert_eq!(forgotten(&take(&logs, 29, 50)), ["t-0"], "it lags");
+    assert_eq!(fetcher.next(NOW, &logs), Next::Wait(Some(NOW + THROTTLE_PAUSE)));
+    logs.1 = false;
+    assert_eq!(asked(&exchange(&mut fetcher, &logs, NOW + THROTTLE_PAUSE)), [("t-0".to_owned(), 30)]);
 }
