@@ -15,7 +15,7 @@ use model::{
 
 use crate::call::{Call, CallId, Caller, Reply, Request};
 use crate::cluster::{Cluster, LAG_MAX, MIN_ISR, Pid, Timer, trace};
-use crate::fetching::{OpenFetcher, WaitingFetch};
+use crate::fetching::{FetchSession, OpenFetcher, WaitingFetch};
 use crate::model_log::{ModelLog, Record};
 
 const NONE: i16 = 0;
@@ -67,6 +67,7 @@ pub(crate) struct BrokerShell {
     pub(crate) leaders: BTreeMap<TopicPartition, BrokerId>,
     told: BTreeMap<TopicPartition, (LeaderEpoch, PartitionEpoch)>,
     pub(crate) fetchers: BTreeMap<BrokerId, OpenFetcher>,
+    pub(crate) sessions: BTreeMap<i32, FetchSession>,
     pub(crate) waiting_fetches: BTreeMap<CallId, WaitingFetch>,
     proposals: VecDeque<(TopicPartition, Proposal)>,
     proposing: Option<Vec<(TopicPartition, Proposal)>>,
@@ -97,10 +98,14 @@ impl Cluster {
             Request::Fetch {
                 replica,
                 broker_epoch,
+                session_id,
+                session_epoch,
                 partitions,
-            } => {
-                self.serve_fetch(pid, call, replica, broker_epoch, partitions);
-            }
+                forgotten,
+            } => match self.in_session(pid, session_id, session_epoch, partitions, &forgotten) {
+                Ok((session, partitions)) => self.serve_fetch(pid, call, replica, broker_epoch, session, partitions),
+                Err(error) => self.reply(call, Reply::Fetched(Err(error), Vec::new())),
+            },
             Request::EpochEnds(questions) => self.serve_epoch_ends(pid, call, &questions),
             Request::Offsets(questions) => self.serve_offsets(pid, call, &questions),
             Request::Produce { partition, payload } => self.produce(pid, call, &partition, payload),

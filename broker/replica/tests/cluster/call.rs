@@ -1,6 +1,6 @@
 //! What processes and clients say to each other.
 
-use broker_replica::follower::{EpochEnd, EpochQuestion, LeaderError, OffsetQuestion};
+use broker_replica::follower::{EpochEnd, EpochQuestion, LeaderError, OffsetQuestion, SessionError};
 use coordinator::controller::{Ask, BrokerCommand, BrokerReply, Refusal};
 use model::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicId, TopicPartition};
 
@@ -94,7 +94,10 @@ pub(crate) enum Request {
     Fetch {
         replica: BrokerId,
         broker_epoch: BrokerEpoch,
+        session_id: i32,
+        session_epoch: i32,
         partitions: Vec<FetchPartition>,
+        forgotten: Vec<TopicPartition>,
     },
     /// OffsetForLeaderEpoch.
     EpochEnds(Vec<EpochQuestion>),
@@ -111,7 +114,8 @@ pub(crate) enum Request {
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
     Controlled(Option<BrokerReply>),
-    Fetched(Vec<(TopicPartition, Fetched)>),
+    /// The session, or why there is none any more, and the partitions.
+    Fetched(Result<i32, SessionError>, Vec<(TopicPartition, Fetched)>),
     EpochEnds(Vec<Result<EpochEnd, LeaderError>>),
     Offsets(Vec<Result<Offset, LeaderError>>),
     Answered(Result<coordinator::controller::Reply, Refusal>),

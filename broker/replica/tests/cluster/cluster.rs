@@ -263,6 +263,8 @@ pub(crate) struct Settings {
     pub(crate) coordinators: usize,
     /// Followers are told by the leader where their logs diverge (Fetch 12), rather than asking.
     pub(crate) truncate_on_fetch: bool,
+    /// Followers fetch in sessions.
+    pub(crate) sessions: bool,
     /// Machines fail, and with them what was not flushed; then only one failure at a time.
     pub(crate) torn: bool,
     /// How long faults go on.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use broker_replica::follower::{
     AppendOutcome, EpochEnd, EpochQuestion, FetchAnswer, Fetcher, FetcherConfig, InitialFetch, LeaderError, LocalLogs,
-    LogOffsets, Next, OffsetQuestion, Step, Truncation, initial_offset,
+    LogOffsets, Next, OffsetQuestion, SessionAnswer, SessionError, Step, Truncation, initial_offset,
 };
 use broker_replica::leader::FollowerFetch;
 use model::{BrokerEpoch, BrokerId, LeaderEpoch, Millis, Offset, TopicId, TopicPartition};
@@ -34,7 +34,15 @@ enum Asking {
 
 /// A follower's fetch that found nothing.
 pub(crate) struct WaitingFetch {
+    session: Option<i32>,
     partitions: Vec<FetchPartition>,
+}
+
+/// What a leader remembers of a follower's fetches: each partition, and the high watermark that it was told last.
+#[derive(Default)]
+pub(crate) struct FetchSession {
+    epoch: i32,
+    partitions: BTreeMap<TopicPartition, (FetchPartition, Option<i64>)>,
 }
 
 /// Logs as the fetcher's core sees them.
@@ -84,7 +92,7 @@ impl Cluster {
         }
         let config = FetcherConfig {
             truncate_on_fetch: self.settings.truncate_on_fetch,
-            sessions: false,
+            sessions: self.settings.sessions,
             topic_ids: true,
             fetch_backoff: Millis(100),
         };
@@ -155,7 +163,10 @@ impl Cluster {
                     Request::Fetch {
                         replica: id,
                         broker_epoch,
+                        session_id: request.session_id,
+                        session_epoch: request.session_epoch,
                         partitions: partitions.collect(),
+                        forgotten: request.forgotten.into_iter().map(|it| it.partition).collect(),
                     }
                 }
                 Next::Wait(until) => {
@@ -190,11 +201,14 @@ impl Cluster {
         };
         let Some(asking) = fetcher.asking.take() else { return };
         match (asking, reply) {
-            (Asking::Fetch, Some(Reply::Fetched(answers))) => {
-                let count = answers.len();
-                fetcher.core.session_answer(None, 0, count, now);
-                for (partition, answer) in answers {
-                    self.fetched(pid, leader, &partition, answer);
+            (Asking::Fetch, Some(Reply::Fetched(session, answers))) => {
+                let taken = fetcher
+                    .core
+                    .session_answer(session.err(), session.unwrap_or(0), answers.len(), now);
+                if taken == SessionAnswer::Accepted {
+                    for (partition, answer) in answers {
+                        self.fetched(pid, leader, &partition, answer);
+                    }
                 }
             }
             (Asking::EpochEnds(questions), Some(Reply::EpochEnds(answers))) => {
@@ -336,12 +350,84 @@ impl Cluster {
 
     // ---- the leader's end
 
+    /// The session of a fetch, and all partitions that it is about. Source: Kafka 3.9 `FetchManager.newContext`.
+    pub(crate) fn in_session(
+        &mut self,
+        pid: Pid,
+        id: i32,
+        epoch: i32,
+        asked: Vec<FetchPartition>,
+        forgotten: &[TopicPartition],
+    ) -> Result<(Option<i32>, Vec<FetchPartition>), SessionError> {
+        if epoch < 0 {
+            return Ok((None, asked));
+        }
+        let evicted = self.random.chance(1);
+        let sessions = &mut self.broker(pid).sessions;
+        if epoch == 0 || evicted {
+            sessions.remove(&id);
+        }
+        let id = if epoch == 0 {
+            let new = sessions.last_key_value().map_or(1, |(last, _)| last + 1).max(id + 1);
+            sessions.insert(new, FetchSession::default());
+            new
+        } else {
+            id
+        };
+        let session = sessions.get_mut(&id).ok_or(SessionError::IdNotFound)?;
+        if session.epoch != epoch {
+            return Err(SessionError::InvalidEpoch);
+        }
+        session.epoch += 1;
+        for partition in forgotten {
+            session.partitions.remove(partition);
+        }
+        for asked in asked {
+            let known = session.partitions.remove(&asked.partition).and_then(|(_, told)| told);
+            session.partitions.insert(asked.partition.clone(), (asked, known));
+        }
+        Ok((
+            Some(id),
+            session.partitions.values().map(|(asked, _)| asked.clone()).collect(),
+        ))
+    }
+
+    /// Answers a fetch; in a session with what is news alone.
+    fn answer_fetch(
+        &mut self,
+        pid: Pid,
+        call: CallId,
+        session: Option<i32>,
+        mut answers: Vec<(TopicPartition, Fetched)>,
+    ) {
+        if let Some(session) = session.and_then(|id| self.broker(pid).sessions.get_mut(&id)) {
+            let full = session.epoch == 1;
+            answers.retain(|(partition, answer)| {
+                let Fetched::Records {
+                    records,
+                    high_watermark,
+                } = answer
+                else {
+                    return true;
+                };
+                let Some((_, told)) = session.partitions.get_mut(partition) else {
+                    return full;
+                };
+                let news = *told != Some(*high_watermark) || !records.is_empty();
+                *told = Some(*high_watermark);
+                news || full
+            });
+        }
+        self.reply(call, Reply::Fetched(Ok(session.unwrap_or(0)), answers));
+    }
+
     pub(crate) fn serve_fetch(
         &mut self,
         pid: Pid,
         call: CallId,
         replica: BrokerId,
         broker_epoch: BrokerEpoch,
+        session: Option<i32>,
         partitions: Vec<FetchPartition>,
     ) {
         let now = Millis(self.now);
@@ -376,11 +462,11 @@ impl Cluster {
             self.raise_high_watermark(pid, partition);
         }
         if ready {
-            self.reply(call, Reply::Fetched(answers));
+            self.answer_fetch(pid, call, session, answers);
         } else {
             self.broker(pid)
                 .waiting_fetches
-                .insert(call, WaitingFetch { partitions });
+                .insert(call, WaitingFetch { session, partitions });
             self.timer(pid, WAIT_MAX, Timer::FetchWaited(call));
         }
     }
@@ -389,7 +475,7 @@ impl Cluster {
     pub(crate) fn fetch_waited(&mut self, pid: Pid, call: CallId) {
         if let Some(waiting) = self.broker(pid).waiting_fetches.remove(&call) {
             let (answers, _) = self.read_all(pid, &waiting.partitions, None);
-            self.reply(call, Reply::Fetched(answers));
+            self.answer_fetch(pid, call, waiting.session, answers);
         }
     }
 

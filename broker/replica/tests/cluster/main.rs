@@ -82,6 +82,7 @@ fn play(seed: u64, trace: bool) -> Totals {
         brokers: 3 + random.below(3) as usize,
         coordinators: random.below(3) as usize,
         truncate_on_fetch: random.chance(60),
+        sessions: random.chance(60),
         torn: random.chance(40),
         duration: random.between(4_000, 30_000),
     };
