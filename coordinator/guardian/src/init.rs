@@ -51,8 +51,15 @@ async fn preside() -> io::Result<u8> {
         tokio::spawn(async move { while received.recv().await.is_some() && tell.send(number).is_ok() {} });
     }
     // Not tokio's: that would wait for the child itself, and here all waiting is done in one place.
-    let child = Command::new("/proc/self/exe")
-        .args(std::env::args_os().skip(1))
+    let mut arguments = std::env::args_os();
+    // By its own path, so that it is listed under its own name.
+    let program = std::env::current_exe()
+        .ok()
+        .filter(|path| path.exists())
+        .unwrap_or_else(|| "/proc/self/exe".into());
+    let child = Command::new(program)
+        .arg0(arguments.next().unwrap_or_default())
+        .args(arguments)
         .process_group(0)
         .spawn()?;
     let child = i32::try_from(child.id()).ok().and_then(Pid::from_raw);

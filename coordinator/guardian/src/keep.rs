@@ -5,7 +5,7 @@
 
 use std::io;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
@@ -18,8 +18,11 @@ use crate::GUARDIAN_ROLE;
 use crate::estate::Estate;
 use crate::notice::{Notice, Will};
 
-/// How long to wait before trying again what has failed.
+/// How long to wait before trying again what has failed; twice as long each time in a row, up to the most.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A guardian that has lived so long did not fail to start: where the system has no pidfd, each one ends at once.
+const LIVED: Duration = Duration::from_secs(10);
 /// The first session is marked within this, or the program goes on without waiting for it.
 const FIRST_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long a dismissed guardian may take to end.
@@ -79,6 +82,7 @@ impl Guardian {
 struct Process {
     child: Child,
     stdin: ChildStdin,
+    since: Instant,
 }
 
 struct Keeper {
@@ -93,6 +97,7 @@ impl Keeper {
     /// Until the store is closed.
     async fn keep(&mut self, store: Store) {
         let mut session = store.session();
+        let mut pause = RETRY_PAUSE;
         loop {
             let state = *session.borrow_and_update();
             if state == SessionState::Closed {
@@ -103,7 +108,8 @@ impl Keeper {
                 && let Err(error) = self.tell_session(&store, session_id).await
             {
                 tracing::warn!(%error, "no death certificate: the guardian could not be told of the session; trying again");
-                tokio::time::sleep(RETRY_PAUSE).await;
+                tokio::time::sleep(pause).await;
+                pause = (2 * pause).min(RETRY_PAUSE_MAX);
                 continue;
             }
             let ended = async {
@@ -119,8 +125,12 @@ impl Keeper {
                 status = ended => {
                     let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
                     tracing::warn!(status, "the guardian process has ended; starting another");
-                    (self.process, self.told) = (None, None);
-                    tokio::time::sleep(RETRY_PAUSE).await;
+                    if self.process.take().is_some_and(|process| process.since.elapsed() > LIVED) {
+                        pause = RETRY_PAUSE;
+                    }
+                    self.told = None;
+                    tokio::time::sleep(pause).await;
+                    pause = (2 * pause).min(RETRY_PAUSE_MAX);
                 }
             }
         }
@@ -154,8 +164,8 @@ impl Keeper {
         };
         let written = process.stdin.write_all(&notice.encode()?).await;
         if written.is_err() {
-            // It has ended, and is buried by `keep`.
-            self.told = None;
+            // It has ended; the runtime buries it.
+            (self.process, self.told) = (None, None);
         }
         written
     }
@@ -192,7 +202,11 @@ fn start() -> io::Result<Process> {
         .spawn()?;
     let stdin = child.stdin.take();
     let stdin = stdin.ok_or_else(|| io::Error::other("a pipe was asked for, and is not there"))?;
-    Ok(Process { child, stdin })
+    Ok(Process {
+        child,
+        stdin,
+        since: Instant::now(),
+    })
 }
 
 /// Makes the mark of the session.

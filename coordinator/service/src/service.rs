@@ -422,3 +422,25 @@ async fn follow_watches(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_panic_of_any_task_ends_the_service() {
+        let alive = CancellationToken::new();
+        let over = alive.child_token();
+        let other = spawn_while(&alive, &over, std::future::pending());
+        spawn_while(&alive, &over, async {}).await.unwrap();
+        let aborted = spawn_while(&alive, &over, std::future::pending());
+        aborted.abort();
+        assert!(aborted.await.unwrap_err().is_cancelled());
+        assert!(!alive.is_cancelled());
+
+        let panics = spawn_while(&alive, &over, async { panic!("on purpose") });
+        assert!(panics.await.unwrap_err().is_panic());
+        assert!(alive.is_cancelled());
+        other.await.unwrap();
+    }
+}

@@ -408,6 +408,10 @@ fn process_1_of_a_container_has_a_guardian_that_outlives_the_broker() {
     let mut znodes = znodes(&scene);
     wait_for_controller(&mut znodes, 1);
     let (_, broker) = inside(unshare.pid());
+    assert_eq!(
+        std::fs::read_to_string(format!("/proc/{broker}/comm")).unwrap(),
+        "broker\n"
+    );
     guardian_of(broker);
     send(broker, Signal::KILL);
     let death = Instant::now();
