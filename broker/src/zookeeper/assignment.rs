@@ -245,6 +245,43 @@ mod tests {
         );
     }
 
+    /// A table that the real program filled in.
+    #[test]
+    fn replicas_are_placed_as_kafka_places_them() {
+        let table = include_str!("assignment_of_kafka.txt");
+        let rows: Vec<&str> = table.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(rows.len(), 21);
+        for row in rows {
+            let mut columns = row.split('|').map(str::trim);
+            let mut candidates: Vec<Candidate> = columns
+                .next()
+                .unwrap()
+                .split(',')
+                .map(|broker| {
+                    let (id, rack) = broker
+                        .split_once(':')
+                        .map_or((broker, None), |(id, rack)| (id, Some(rack)));
+                    Candidate {
+                        id: BrokerId(id.parse().unwrap()),
+                        rack: rack.map(str::to_owned),
+                    }
+                })
+                .collect();
+            candidates.reverse();
+            let numbers: Vec<i32> = columns
+                .next()
+                .unwrap()
+                .split(' ')
+                .map(|it| it.parse().unwrap())
+                .collect();
+            let [partitions, factor, start, first] = numbers[..] else {
+                panic!("four numbers: {row}");
+            };
+            let found = plan(&candidates, partitions, factor, start as usize, first);
+            assert_eq!(format!("{found:?}"), columns.next().unwrap(), "{row}");
+        }
+    }
+
     #[test]
     fn refusals_are_kafkas() {
         let check = |candidates: &[Candidate], partitions: i32, factor: i32, code: ErrorCode, message: &str| {
