@@ -44,6 +44,15 @@ impl Cluster {
         cluster
     }
 
+    /// Starts all brokers again at once, which have ended.
+    pub fn start_all_again(&mut self) {
+        std::thread::scope(|scope| {
+            for broker in &mut self.brokers {
+                scope.spawn(|| broker.start_again());
+            }
+        });
+    }
+
     /// Its directory and ZooKeeper.
     pub fn scene(&mut self) -> &mut Scene {
         &mut self.scene
@@ -89,17 +98,40 @@ impl Cluster {
 
     /// Creates a topic with so many replicas and waits until all of them are in sync.
     pub fn create_replicated_topic(&self, topic: &str, partitions: i32, replicas: i16, configs: &[(&str, &str)]) {
-        // Kafka's brokers leave it to the controller.
-        let creator = eventually(20, "somebody tells of a controller", || {
-            let told = Connection::open_within(self.brokers[0].port(), Duration::from_secs(2))
-                .and_then(|mut c| c.topic_metadata(topic))
-                .map_err(|e| e.to_string())?;
-            let port = told.ports.get(&told.controller).copied();
-            let creator = self.brokers.iter().find(|b| Some(b.port()) == port);
-            creator.ok_or_else(|| format!("the controller is {}", told.controller))
-        });
+        let creator = self.controller_for_clients(topic);
         creator.create_replicated_topic(topic, partitions, replicas, configs);
         self.wait_until_in_sync(topic, 20);
+    }
+
+    /// The broker to which clients are sent with what is for the controller: Kafka's others refuse it.
+    fn controller_for_clients(&self, topic: &str) -> &Broker {
+        eventually(20, "somebody tells of a controller", || {
+            for broker in &self.brokers {
+                let told = Connection::open_within(broker.port(), Duration::from_secs(2))
+                    .and_then(|mut c| c.topic_metadata(topic));
+                let Ok(told) = told else { continue };
+                let port = told.ports.get(&told.controller).copied();
+                if let Some(controller) = self.brokers.iter().find(|b| Some(b.port()) == port) {
+                    return Ok(controller);
+                }
+            }
+            Err("nobody does".to_owned())
+        })
+    }
+
+    /// Lets the preferred replica of each partition lead, and waits until it does for those of a topic.
+    pub fn elect_preferred_leaders(&self, topic: &str) {
+        eventually(30, &format!("the preferred replicas of {topic} lead"), || {
+            let partitions = self.partitions(topic)?;
+            match partitions.iter().find(|p| p.leader != p.replicas[0]) {
+                None => Ok(()),
+                Some(other) => {
+                    let error = Connection::open(self.controller_for_clients(topic).port())
+                        .and_then(|mut c| c.elect_preferred_leaders());
+                    Err(format!("{other:?}, asked for an election: {error:?}"))
+                }
+            }
+        });
     }
 
     /// Waits until exactly these brokers are registered and every one of them tells its clients so.

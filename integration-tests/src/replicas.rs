@@ -87,11 +87,15 @@ fn first_batch(from: &[u8]) -> Option<StoredBatch> {
     })
 }
 
-/// Says where two replicas differ first.
+/// Says where two replicas differ first, from where on both have something: what was deleted goes with whole segments.
 ///
 /// # Errors
 /// That place.
 pub fn compare(one: &[StoredBatch], other: &[StoredBatch]) -> Result<(), String> {
+    let first = |batches: &[StoredBatch]| batches.first().map_or(0, |b| b.base_offset);
+    let start = first(one).max(first(other));
+    let from_start = |batches: &[StoredBatch]| batches.partition_point(|b| b.base_offset < start);
+    let (one, other) = (&one[from_start(one)..], &other[from_start(other)..]);
     for (a, b) in one.iter().zip(other) {
         if a != b {
             return Err(format!("{a:?} against {b:?}"));
@@ -100,7 +104,7 @@ pub fn compare(one: &[StoredBatch], other: &[StoredBatch]) -> Result<(), String>
     if one.len() == other.len() {
         return Ok(());
     }
-    let end = |batches: &[StoredBatch]| batches.last().map_or(0, |b| b.next_offset);
+    let end = |batches: &[StoredBatch]| batches.last().map_or(start, |b| b.next_offset);
     Err(format!("one ends at {}, the other at {}", end(one), end(other)))
 }
 

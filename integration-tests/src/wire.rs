@@ -13,6 +13,7 @@ const FETCH: i16 = 1;
 const METADATA: i16 = 3;
 const CREATE_TOPICS: i16 = 19;
 const INIT_PRODUCER_ID: i16 = 22;
+const ELECT_LEADERS: i16 = 43;
 
 /// A connection on which requests are written and answers are read, one after the other.
 pub struct Connection {
@@ -145,6 +146,25 @@ impl Connection {
             0 => Ok((answer.get_i64(), answer.get_i16())),
             error => Err(Error::other(format!("InitProducerId: error {error}"))),
         }
+    }
+
+    /// Asks the controller to let the preferred replica of every partition lead (ElectLeaders version 1); gives the error code
+    /// for the whole.
+    ///
+    /// # Errors
+    /// As for [`Connection::receive`].
+    pub fn elect_preferred_leaders(&mut self) -> Result<i16> {
+        let mut body = BytesMut::new();
+        body.put_i8(0);
+        body.put_i32(-1); // all partitions
+        body.put_i32(30_000);
+        self.send(ELECT_LEADERS, 1, &body)?;
+        let (_, mut answer) = self.receive()?;
+        if answer.remaining() < 4 + 2 {
+            return Err(malformed("a short ElectLeaders answer"));
+        }
+        answer.advance(4);
+        Ok(answer.get_i16())
     }
 
     /// Creates a topic (version 2) with so many replicas and these configs, and waits for the controller; gives the

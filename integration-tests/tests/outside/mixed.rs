@@ -3,26 +3,6 @@
 use integration_tests::{Cluster, Group, Scene, Writer, is_reference, kafka};
 use std::time::Duration;
 
-/// Every partition is led by its first replica, wherever leaders were moved before.
-fn elect_preferred(cluster: &Cluster, topic: &str) {
-    let at = cluster.bootstrap();
-    let arguments = [
-        "--bootstrap-server",
-        &at,
-        "--election-type",
-        "preferred",
-        "--all-topic-partitions",
-    ];
-    let out = kafka("kafka-leader-election", &arguments).says();
-    assert!(!out.contains("Error completing"), "{out}");
-    for partition in cluster.partitions(topic).expect("the topic is there") {
-        let preferred = partition.replicas[0];
-        cluster.wait_for_partition(topic, partition.index, 20, "its preferred leader leads", |p| {
-            p.leader == preferred
-        });
-    }
-}
-
 /// SIGTERM, a start, and everybody in sync: leaders move away and back.
 fn restart(cluster: &mut Cluster, id: i32, kafka_from_now: Option<bool>) {
     cluster.broker(id).stop();
@@ -75,22 +55,22 @@ fn a_cluster_of_kafka_becomes_ours_broker_by_broker_and_back_under_load() {
     // Two of Kafka and ours, Kafka in office.
     let controller = put_into_office(&mut cluster, &[1, 2]);
     restart(&mut cluster, 3, Some(false));
-    elect_preferred(&cluster, "t");
+    cluster.elect_preferred_leaders("t");
     phase(&writer, "broker 3 is ours, Kafka in office");
     assert_eq!(cluster.controller(), Some(controller));
     cluster.broker(3).kill();
     cluster.broker(3).start_again();
     cluster.wait_until_in_sync("t", 60);
     cluster.create_topic("made-by-kafka", 3, &[]);
-    elect_preferred(&cluster, "t");
+    cluster.elect_preferred_leaders("t");
     phase(&writer, "kill -9 of ours");
 
     // The same, ours in office: each of Kafka's is restarted at least once on the way or now.
     put_into_office(&mut cluster, &[3]);
-    elect_preferred(&cluster, "t");
+    cluster.elect_preferred_leaders("t");
     phase(&writer, "ours in office");
     restart(&mut cluster, 1, None);
-    elect_preferred(&cluster, "t");
+    cluster.elect_preferred_leaders("t");
     cluster.create_topic("made-by-ours", 3, &[]);
     let out = kafka(
         "kafka-topics",
@@ -102,16 +82,16 @@ fn a_cluster_of_kafka_becomes_ours_broker_by_broker_and_back_under_load() {
     cluster.broker(2).become_kafka(false);
     cluster.broker(2).start_again();
     cluster.wait_until_in_sync("t", 60);
-    elect_preferred(&cluster, "t");
+    cluster.elect_preferred_leaders("t");
     phase(&writer, "kill -9 of Kafka's broker 2, which is ours from now on");
 
     restart(&mut cluster, 1, Some(false));
-    elect_preferred(&cluster, "t");
+    cluster.elect_preferred_leaders("t");
     phase(&writer, "three of ours");
 
     // And back: Kafka reads what ours has written.
     restart(&mut cluster, 2, Some(true));
-    elect_preferred(&cluster, "t");
+    cluster.elect_preferred_leaders("t");
     phase(&writer, "broker 2 is Kafka's again");
     cluster.wait_until_in_sync("made-by-ours", 30);
 

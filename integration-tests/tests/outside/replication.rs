@@ -1,6 +1,6 @@
 //! Replicas: equal bytes, in-sync sets that shrink and grow, a minimum of them, reads from the closest one.
 
-use integration_tests::{Batch, Cluster, Connection, Scene, Writer, eventually, kcat, kcat_with_input};
+use integration_tests::{Batch, Cluster, Connection, Scene, Writer, eventually, kafka, kcat, kcat_with_input};
 use rustix::process::Signal;
 
 const NOT_ENOUGH_REPLICAS: i16 = 19;
@@ -24,17 +24,19 @@ fn a_stopped_follower_leaves_the_isr_and_comes_back_when_it_has_caught_up() {
         b.set("zookeeper.session.timeout.ms", "30000")
             .set("replica.lag.time.max.ms", "2000")
     });
-    cluster.create_topic("t", 2, &[]);
-    let writer = Writer::start(&cluster.writer("t", 2));
+    cluster.create_topic("t", 1, &[]);
+    let writer = Writer::start(&cluster.writer("t", 1));
     writer.wait_for_each(50, 20);
-    let leaders = [cluster.partition("t", 0).leader, cluster.partition("t", 1).leader];
-    let follower = (1..=3).find(|id| !leaders.contains(id)).expect("two leaders of three");
+    let leader = cluster.partition("t", 0).leader;
+    // Not the controller: without it no in-sync set changes.
+    let controller = cluster.wait_for_controller(10, |_| true);
+    let follower = (1..=3)
+        .find(|id| *id != leader && *id != controller)
+        .expect("three brokers");
     cluster.broker(follower).signal(Signal::STOP);
-    for partition in 0..2 {
-        cluster.wait_for_partition("t", partition, 20, "the stopped follower is out", |p| {
-            p.isr.len() == 2 && !p.isr.contains(&follower)
-        });
-    }
+    cluster.wait_for_partition("t", 0, 20, "the stopped follower is out", |p| {
+        p.isr.len() == 2 && !p.isr.contains(&follower)
+    });
     writer.wait_for_each(100, 20);
     cluster.broker(follower).signal(Signal::CONT);
     cluster.wait_until_in_sync("t", 30);
@@ -79,7 +81,10 @@ fn too_few_in_sync_replicas_refuse_acks_all_and_nothing_else() {
     cluster.broker(followers[0]).start_again();
     cluster.wait_for_partition("t", 0, 20, "a second replica is in sync", |p| p.isr.len() == 2);
     expect(&cluster, -1, 0);
-    assert_eq!(seen(&cluster), 3, "all of it is visible");
+    assert!(
+        seen(&cluster) >= 3,
+        "all of it is visible, also what was refused after it was appended"
+    );
     cluster.broker(followers[1]).start_again();
     cluster.wait_until_in_sync("t", 20);
     cluster.check_replicas("t");
@@ -166,4 +171,109 @@ fn readers_are_sent_to_the_closest_replica_and_old_epochs_are_fenced() {
             }
         });
     }
+}
+
+#[test]
+fn followers_delete_with_their_leader_and_skip_what_is_gone() {
+    let mut cluster = Cluster::start(Scene::new("deleted"), 3, |b| {
+        b.set("log.segment.bytes", "20000")
+            .set("log.retention.check.interval.ms", "500")
+            .set("log.flush.start.offset.checkpoint.interval.ms", "500")
+    });
+    cluster.create_topic("t", 1, &[]);
+    let writer = Writer::start(&cluster.writer("t", 1));
+    writer.wait_for_each(500, 20);
+    let p = cluster.partition("t", 0);
+    let (away, follower) = (p.replicas[2], p.replicas[1]);
+    cluster.broker(away).kill();
+    cluster.wait_for_partition("t", 0, 20, "one is out", |p| p.isr.len() == 2);
+    writer.wait_for_each(1500, 30);
+    let written = writer.stop();
+    let end = written.records() as i64;
+    assert!(end >= 2000, "{end}");
+
+    // Past all that the one that is away has.
+    let from = end - 100;
+    let json = format!(r#"{{"partitions": [{{"topic": "t", "partition": 0, "offset": {from}}}], "version": 1}}"#);
+    let file = cluster.scene().directory().join("delete.json");
+    std::fs::write(&file, json).expect("a file can be written");
+    let at = cluster.broker(p.leader).bootstrap();
+    let delete = |at: &str| {
+        kafka(
+            "kafka-delete-records",
+            &[
+                "--bootstrap-server",
+                at,
+                "--offset-json-file",
+                &file.display().to_string(),
+            ],
+        )
+    };
+    let out = delete(&at).succeeds();
+    assert!(out.contains(&format!("partition: t-0\tlow_watermark: {from}")), "{out}");
+    let checkpoint = |cluster: &Cluster, id: i32| {
+        let file = cluster.brokers[id as usize - 1]
+            .data()
+            .join("log-start-offset-checkpoint");
+        std::fs::read_to_string(file).unwrap_or_default()
+    };
+    let segments = |cluster: &Cluster, id: i32| {
+        let files = std::fs::read_dir(cluster.brokers[id as usize - 1].data().join("t-0")).expect("a directory");
+        files
+            .flatten()
+            .filter(|f| f.path().extension().is_some_and(|e| e == "log"))
+            .count()
+    };
+    for id in [p.leader, follower] {
+        // Kafka begins to look for what can be deleted 30 s after its start.
+        eventually(60, "leader and follower let go of what was deleted", || {
+            let text = checkpoint(&cluster, id);
+            match segments(&cluster, id) {
+                1 | 2 if text.contains(&format!("t 0 {from}")) => Ok(()),
+                count => Err(format!("broker {id}: {count} segments, {text}")),
+            }
+        });
+    }
+
+    // Its next offset is gone at the leader: it begins anew where the leader does.
+    cluster.broker(away).start_again();
+    cluster.wait_until_in_sync("t", 30);
+    cluster.check_replicas("t");
+    eventually(20, "the one that was away has let go too", || {
+        match segments(&cluster, away) {
+            1 | 2 => Ok(()),
+            count => Err(format!("{count} segments")),
+        }
+    });
+    for id in [p.leader, follower] {
+        cluster.broker(id).stop();
+        cluster.wait_for_partition("t", 0, 20, "somebody else leads", |p| p.leader > 0 && p.leader != id);
+    }
+    let at = cluster.broker(away).bootstrap();
+    eventually(20, "the last one has all that is left", || {
+        let out = kcat(&["-b", &at, "-C", "-t", "t", "-o", "beginning", "-e", "-q", "-f", "%o\n"]).says();
+        let offsets: Vec<i64> = out.lines().filter_map(|l| l.parse().ok()).collect();
+        if offsets == (from..end).collect::<Vec<_>>() {
+            Ok(())
+        } else {
+            Err(format!(
+                "{:?} to {:?}, expected {from} to {end}",
+                offsets.first(),
+                offsets.last()
+            ))
+        }
+    });
+}
+
+#[test]
+fn a_batch_larger_than_any_fetch_is_replicated() {
+    let cluster = Cluster::start(Scene::new("large-batch"), 3, |b| {
+        b.set("replica.fetch.max.bytes", "10000")
+            .set("replica.fetch.response.max.bytes", "20000")
+    });
+    cluster.create_topic("t", 1, &[("max.message.bytes", "4000000")]);
+    for value in ["small", &"large ".repeat(500_000), "small again"] {
+        assert_eq!(produce(&cluster, "t", -1, value), Ok(0));
+    }
+    cluster.check_replicas("t");
 }

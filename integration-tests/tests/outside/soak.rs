@@ -66,7 +66,7 @@ fn nothing_acknowledged_is_lost_whatever_is_killed_paused_or_restarted() {
         let pause = Duration::from_millis(200 + random.below(1500));
         let long_pause = Duration::from_millis(3500 + random.below(3000));
         let coordinator = random.below(2) as usize;
-        let kind = random.below(if coordinators.is_empty() { 7 } else { 10 });
+        let kind = random.below(if coordinators.is_empty() { 8 } else { 11 });
         let tell = |what: &str| println!("soak: {:6.2} s: {what}", begin.elapsed().as_secs_f64());
         match kind {
             0 | 1 => {
@@ -107,12 +107,21 @@ fn nothing_acknowledged_is_lost_whatever_is_killed_paused_or_restarted() {
                 cluster.broker(id).start_again();
             }
             7 => {
+                tell(&format!("kill -9 of all brokers at once, back after {pause:?}"));
+                cluster.brokers.iter_mut().for_each(|b| b.signal(Signal::KILL));
+                cluster.brokers.iter_mut().for_each(|b| {
+                    b.wait(20);
+                });
+                std::thread::sleep(pause);
+                cluster.start_all_again();
+            }
+            8 => {
                 tell(&format!("kill -9 of coordinator {coordinator}, back after {pause:?}"));
                 coordinators[coordinator].kill();
                 std::thread::sleep(pause);
                 coordinators[coordinator].start_again();
             }
-            8 => {
+            9 => {
                 tell(&format!("SIGTERM of coordinator {coordinator}, back after {pause:?}"));
                 coordinators[coordinator].stop();
                 std::thread::sleep(pause);
