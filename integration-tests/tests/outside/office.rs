@@ -259,7 +259,8 @@ fn tools_work_through_brokers_while_a_coordinator_is_in_office() {
     let mut cluster = Cluster::start(Scene::new("office-tools"), 3, |b| {
         b.set("auto.leader.rebalance.enable", "false")
     });
-    let coordinator = Coordinator::start(cluster.scene(), 100_001, &[]);
+    let configs = [("auto.leader.rebalance.enable", "false")];
+    let coordinator = Coordinator::start(cluster.scene(), 100_001, &configs);
     cluster.wait_for_controller(20, |id| id == 100_001);
     cluster.create_replicated_topic("t", 3, 2, &[]);
     for broker in &cluster.brokers {

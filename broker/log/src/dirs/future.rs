@@ -158,7 +158,11 @@ impl Logs {
         let (Some(current), Some(future)) = (self.get(partition), self.future(partition)) else {
             return Ok(None);
         };
-        assert_eq!(future.log_end_offset(), current.log_end_offset(), "the copy is complete");
+        assert_eq!(
+            future.log_end_offset(),
+            current.log_end_offset(),
+            "the copy is complete"
+        );
         future.rename_dir(&partition.to_string())?;
         future.update_high_watermark(current.high_watermark());
         // A leader announces its epoch before it has a record of it.

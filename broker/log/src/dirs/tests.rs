@@ -349,7 +349,9 @@ impl TwoDirs {
 
     fn copy(&self, future: &Log) {
         let slice = self.log.read(Offset(0), 1 << 20, Offset(3), true).unwrap();
-        future.append_as_follower(slice.read().unwrap(), EPOCH, Millis(1)).unwrap();
+        future
+            .append_as_follower(slice.read().unwrap(), EPOCH, Millis(1))
+            .unwrap();
     }
 
     fn names(&self, dir: &Path) -> Vec<String> {
@@ -357,7 +359,10 @@ impl TwoDirs {
         let mut names: Vec<_> = all.map(|name| name.into_string().unwrap()).collect();
         names.retain(|name| name.starts_with("moved"));
         // Without what makes them unique.
-        names.iter().map(|name| name.replace(|c: char| c.is_ascii_hexdigit() && !"ed".contains(c), "")).collect()
+        names
+            .iter()
+            .map(|name| name.replace(|c: char| c.is_ascii_hexdigit() && !"ed".contains(c), ""))
+            .collect()
     }
 }
 
@@ -366,7 +371,9 @@ fn a_complete_copy_takes_the_place_of_its_log() {
     let it = TwoDirs::new();
     it.log.assign_epoch_start(LeaderEpoch(5), Offset(3)).unwrap();
     let future = it.logs.create_future(&tp("moved", 0), None, it.b.path()).unwrap();
-    let in_b = std::fs::read_dir(it.b.path()).unwrap().map(|it| it.unwrap().file_name());
+    let in_b = std::fs::read_dir(it.b.path())
+        .unwrap()
+        .map(|it| it.unwrap().file_name());
     assert!(in_b.into_iter().any(|name| name.to_str().unwrap().ends_with("-future")));
     it.copy(&future);
     let now = it.logs.replace_with_future(&tp("moved", 0)).unwrap().unwrap();
@@ -375,7 +382,11 @@ fn a_complete_copy_takes_the_place_of_its_log() {
     assert_eq!(now.high_watermark(), Offset(2));
     assert_eq!(now.latest_epoch(), Some(LeaderEpoch(5)), "announced without a record");
     assert!(it.logs.future(&tp("moved", 0)).is_none());
-    assert!(it.names(it.a.path()).iter().all(|name| name.ends_with("-delete")), "{:?}", it.names(it.a.path()));
+    assert!(
+        it.names(it.a.path()).iter().all(|name| name.ends_with("-delete")),
+        "{:?}",
+        it.names(it.a.path())
+    );
     // It goes on as a log like any other, over a restart too.
     append(&now, batch(3, &["after"]));
     it.logs.shutdown(BrokerEpoch(-1));
@@ -396,9 +407,16 @@ fn a_copy_on_its_way_survives_a_restart() {
     let again = Logs::open(config(&[it.a.path(), it.b.path()])).unwrap();
     let future = again.future(&tp("moved", 0)).unwrap();
     assert_eq!(future.parent_dir(), it.b.path());
-    assert_eq!((future.log_end_offset(), future.high_watermark()), (Offset(3), Offset(1)));
+    assert_eq!(
+        (future.log_end_offset(), future.high_watermark()),
+        (Offset(3), Offset(1))
+    );
     let sizes = again.dirs();
-    let listed: Vec<_> = sizes[1].logs.iter().map(|log| (log.log_end_offset, log.is_future)).collect();
+    let listed: Vec<_> = sizes[1]
+        .logs
+        .iter()
+        .map(|log| (log.log_end_offset, log.is_future))
+        .collect();
     assert_eq!(listed, [(Offset(3), true)]);
 }
 

@@ -712,5 +712,8 @@ fn a_throttle_holds_only_those_that_lag() {
     assert_eq!(forgotten(&take(&logs, 29, 50)), ["t-0"], "it lags");
     assert_eq!(fetcher.next(NOW, &logs), Next::Wait(Some(NOW + THROTTLE_PAUSE)));
     logs.1 = false;
-    assert_eq!(asked(&exchange(&mut fetcher, &logs, NOW + THROTTLE_PAUSE)), [("t-0".to_owned(), 30)]);
+    assert_eq!(
+        asked(&exchange(&mut fetcher, &logs, NOW + THROTTLE_PAUSE)),
+        [("t-0".to_owned(), 30)]
+    );
 }
