@@ -512,3 +512,72 @@ fn the_tools_of_kafka_2_8_work_through_zookeeper() {
         }
     });
 }
+
+#[test]
+fn replicas_move_between_log_directories_while_they_are_written_to() {
+    let mut cluster = Cluster::start(Scene::new("log-directories"), 3, |b| {
+        let [one, other] = ["data", "other"].map(|name| b.directory().join(name).display().to_string());
+        b.set("log.dirs", &format!("{one},{other}"))
+            .set("log.segment.bytes", "50000")
+    });
+    cluster.create_topic("t", 1, &[]);
+    let at = cluster.bootstrap();
+    let writer = Writer::start(&cluster.writer("t", 1));
+    writer.wait_for_each(1000, 30);
+    writer.take_gap();
+    let p = cluster.partition("t", 0);
+    let holds = |cluster: &Cluster, id: i32| -> (PathBuf, PathBuf) {
+        let mut all = cluster.brokers[id as usize - 1].log_directories();
+        all.sort_by_key(|d| !d.join("t-0").exists());
+        (all[0].clone(), all[1].clone())
+    };
+    // The leader's and one follower's.
+    let moving = [p.replicas[0], p.replicas[1]];
+    let targets = moving.map(|id| holds(&cluster, id).1);
+    let plan = format!(
+        r#"{{"version": 1, "partitions": [{{"topic": "t", "partition": 0, "replicas": {:?}, "log_dirs": ["{}", "{}", "any"]}}]}}"#,
+        p.replicas,
+        targets[0].display(),
+        targets[1].display()
+    );
+    let plan = file(&mut cluster, "directories.json", &plan);
+    let reassign = |arguments: &[&str]| {
+        kafka(
+            "kafka-reassign-partitions",
+            &with(&["--bootstrap-server", &at], arguments),
+        )
+    };
+    let out = reassign(&["--execute", "--reassignment-json-file", &plan]).succeeds();
+    for (id, target) in moving.iter().zip(&targets) {
+        let started = format!(
+            "Successfully started moving log directory to {} for replica t-0 with broker {id}",
+            target.display()
+        );
+        assert!(out.contains(&started), "{out}");
+    }
+    eventually(60, "both replicas have moved", || {
+        let out = reassign(&["--verify", "--reassignment-json-file", &plan]).says();
+        let done = |id: i32| out.contains(&format!("Reassignment of replica t-0-{id} completed successfully."));
+        if done(moving[0]) && done(moving[1]) {
+            Ok(())
+        } else {
+            Err(out)
+        }
+    });
+    for (id, target) in moving.iter().zip(&targets) {
+        let (now, before) = holds(&cluster, *id);
+        assert_eq!(&now, target, "broker {id}");
+        assert!(!before.join("t-0").exists(), "broker {id}");
+    }
+    writer.wait_for_each(200, 30);
+    println!(
+        "replicas moved between directories: longest gap {:.3} s",
+        writer.take_gap().as_secs_f64()
+    );
+    let written = writer.stop();
+    cluster.check_written("t", &written);
+    // What has moved is what is found at the next start.
+    cluster.broker(moving[0]).kill();
+    cluster.broker(moving[0]).start_again();
+    cluster.check_written("t", &written);
+}

@@ -1,6 +1,8 @@
 //! Failures in part: sessions that end while their owner lives, ZooKeeper away, cables cut on one side.
 
-use integration_tests::{Broker, Cluster, Cut, Proxy, Scene, Writer, Written, eventually, free_port, kcat};
+use integration_tests::{
+    Broker, Cluster, Coordinator, Cut, Proxy, Scene, Writer, Written, eventually, free_port, is_reference, kcat,
+};
 use rustix::process::Signal;
 use std::time::Duration;
 
@@ -231,4 +233,56 @@ fn a_broker_cut_off_from_zookeeper_but_not_from_the_others_is_replaced_and_rejoi
     }
     println!("{}", settle(cluster, writer, "t", 40));
     cluster.create_topic("after", 3, &[]);
+}
+
+#[test]
+fn a_coordinator_cut_off_from_zookeeper_changes_nothing_any_more_and_stands_by_when_it_is_back() {
+    if is_reference() {
+        // Kafka has no such program.
+        return;
+    }
+    let mut cluster = Cluster::start(Scene::new("coordinator-cut"), 3, |b| {
+        b.set("zookeeper.session.timeout.ms", "3000")
+            .set("auto.leader.rebalance.enable", "false")
+    });
+    let connect = cluster.scene().zookeeper_connect().to_owned();
+    let (address, chroot) = connect.split_once('/').expect("it has a chroot");
+    let port = address
+        .rsplit(':')
+        .next()
+        .and_then(|p| p.parse().ok())
+        .expect("it has a port");
+    let proxy = Proxy::start(port);
+    let through = format!("127.0.0.1:{}/{chroot}", proxy.port());
+    let session = ("zookeeper.session.timeout.ms", "3000");
+    let mut first = Coordinator::start(cluster.scene(), 100_001, &[session, ("zookeeper.connect", &through)]);
+    first.wait_until_announced(cluster.scene());
+    let hosting = cluster.wait_for_controller(10, |_| true);
+    if hosting != first.id() {
+        cluster.broker(hosting).stop();
+        cluster.wait_for_controller(20, |id| id == first.id());
+        cluster.broker(hosting).start_again();
+    }
+    let mut second = Coordinator::start(cluster.scene(), 100_002, &[session]);
+    second.wait_until_announced(cluster.scene());
+    cluster.create_topic("t", 3, &[]);
+    let writer = Writer::start(&cluster.writer("t", 3));
+    writer.wait_for_each(50, 20);
+    writer.take_gap();
+
+    proxy.cut(Cut::Everybody);
+    cluster.wait_for_controller(20, |id| id == second.id());
+    let leader = cluster.partition("t", 0).leader;
+    cluster.broker(leader).kill();
+    cluster.wait_for_partition("t", 0, 20, "the second lets another lead", |p| p.leader != leader);
+    writer.wait_for_each(50, 30);
+    proxy.mend();
+    first.wait_until_announced(cluster.scene());
+    cluster.broker(leader).start_again();
+    cluster.wait_until_in_sync("t", 30);
+    assert_eq!(cluster.controller(), Some(second.id()), "who came back stands by");
+    cluster.create_topic("after", 3, &[]);
+    second.kill();
+    cluster.wait_for_controller(20, |id| id == first.id());
+    println!("{}", settle(&cluster, writer, "t", 30));
 }
