@@ -11,7 +11,7 @@ use coordinator_service::{ControllerHandle, ControllerService, Settings, serve, 
 use guardian::{Charge, Estate, Guardian};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use zk_schema_store::Store;
+use zk_schema_store::{SessionState, Store};
 
 /// Exit status after a second signal.
 const INTERRUPTED: u8 = 130;
@@ -100,7 +100,7 @@ async fn run(settings: Settings) -> ExitCode {
     let Started {
         controller,
         store,
-        server,
+        mut server,
         health,
         guardian,
     } = match started {
@@ -115,6 +115,14 @@ async fn run(settings: Settings) -> ExitCode {
         () = told_to_stop() => ExitCode::SUCCESS,
         () = controller.ended() => {
             tracing::error!("the controller has ended by itself: giving up");
+            ExitCode::FAILURE
+        }
+        _ = &mut server => {
+            tracing::error!("requests are not taken any more: giving up");
+            ExitCode::FAILURE
+        }
+        () = closed(&store) => {
+            tracing::error!("nobody keeps up the zookeeper session: giving up");
             ExitCode::FAILURE
         }
     };
@@ -143,6 +151,12 @@ struct Started {
     server: tokio::task::JoinHandle<()>,
     health: Option<tokio::task::JoinHandle<()>>,
     guardian: Option<Guardian>,
+}
+
+/// Waits until the session is not kept up any more, by a fault of ours.
+async fn closed(store: &Store) {
+    // An error means that whoever did it has gone.
+    drop(store.session().wait_for(|state| *state == SessionState::Closed).await);
 }
 
 async fn start(mut settings: Settings) -> Result<Started, String> {
