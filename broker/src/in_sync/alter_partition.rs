@@ -150,8 +150,8 @@ mod tests {
     fn the_version_follows_topic_ids() {
         let with = submitted("a", 0, Some(1));
         let without = submitted("b", 0, None);
-        assert_eq!(newest_version(&[with.clone()], true), 3);
-        assert_eq!(newest_version(&[with.clone()], false), 1);
+        assert_eq!(newest_version(core::slice::from_ref(&with), true), 3);
+        assert_eq!(newest_version(core::slice::from_ref(&with), false), 1);
         assert_eq!(newest_version(&[with, without], true), 1);
     }
 

@@ -33,6 +33,9 @@ use crate::{Broker, blocking, clock};
 /// sooner than this; the long wait is that of an idle leader (`replica.fetch.wait.max.ms`).
 const PATIENCE: Duration = Duration::from_millis(5);
 
+/// For each partition of the fetcher it waits longer, since the fetch after it is a full one.
+const PATIENCE_PER_PARTITION: Duration = Duration::from_micros(20);
+
 /// How often the leader is told of log start offsets that retention has moved here.
 const LOG_STARTS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -176,6 +179,17 @@ impl FetcherTask {
         self.core.add(&followed.partition, initial, &self.logs);
     }
 
+    fn begin_again(&mut self, name: &TopicPartition) {
+        let topic_id = self.core.topic_id(&name.topic);
+        if let Some(state) = self.core.remove(name) {
+            self.follow(&Followed {
+                partition: name.clone(),
+                topic_id,
+                leader_epoch: state.leader_epoch,
+            });
+        }
+    }
+
     /// Waits for that moment, or a command, or news of where brokers are.
     async fn wait(&mut self, until: Option<Millis>) -> Result<(), NoAnswer> {
         if self.core.is_empty() {
@@ -252,7 +266,9 @@ impl FetcherTask {
                     None => return Err(NoAnswer::Stopped),
                     Some(command) => {
                         if self.obey(command) && may_wait && give_up.is_none() {
-                            give_up = Some(Instant::now() + PATIENCE);
+                            let partitions = u32::try_from(self.core.len()).unwrap_or(u32::MAX);
+                            let patience = PATIENCE + PATIENCE_PER_PARTITION.saturating_mul(partitions);
+                            give_up = Some(Instant::now() + patience);
                         }
                     }
                 },
@@ -417,6 +433,12 @@ impl FetcherTask {
                 }
             }
             Err(FollowError::Superseded(_)) => AppendOutcome::Superseded,
+            Err(cause @ FollowError::OffsetMismatch { .. }) => {
+                // Another fetcher has appended, before this partition came from it: begin again where the log is now.
+                info!(partition = %name, %cause, "beginning again at the end of the log");
+                self.begin_again(name);
+                AppendOutcome::Superseded
+            }
             Err(cause) if cause.is_corrupt() => {
                 error!(partition = %name, %offset, %cause, "found invalid messages during fetch");
                 AppendOutcome::Corrupt

@@ -155,12 +155,8 @@ impl Replication {
         };
         let tasks: Vec<_> = running.into_values().map(|running| running.task).collect();
         for task in tasks {
-            // Its commands have ended, which ends it. A panic in it was reported by its own log line.
-            if let Err(error) = task.await
-                && error.is_panic()
-            {
-                tracing::error!(%error, "a replica fetcher has ended by a panic");
-            }
+            // Its commands have ended, which ends it. A panic was reported where it was noticed.
+            let _ = task.await;
         }
     }
 
@@ -182,6 +178,7 @@ impl Replication {
             }
         }
         for (key, followed) in told.follow {
+            let followed: Vec<_> = followed.into_values().collect();
             let ended = fetchers.running.get(&key).is_none_or(|it| it.task.is_finished());
             if ended {
                 let running = self.start(key, broker);
@@ -220,7 +217,7 @@ fn brief(followed: &[Followed]) -> String {
 #[derive(Default)]
 struct Told {
     cease: HashMap<FetcherKey, Vec<TopicPartition>>,
-    follow: HashMap<FetcherKey, Vec<Followed>>,
+    follow: HashMap<FetcherKey, HashMap<TopicPartition, Followed>>,
 }
 
 impl Fetchers {
@@ -228,7 +225,7 @@ impl Fetchers {
         if let Some((key, _)) = self.followed.remove(partition) {
             // What was only about to be followed within the same request is not.
             if let Some(about_to) = told.follow.get_mut(&key) {
-                about_to.retain(|it| it.partition != *partition);
+                about_to.remove(partition);
             }
             told.cease.entry(key).or_default().push(partition.clone());
         }
@@ -247,8 +244,8 @@ impl Fetchers {
         if self.followed.get(&partition).is_some_and(|(before, _)| *before != key) {
             self.cease(&partition, told);
         }
-        self.followed.insert(partition, (key, followed.clone()));
-        told.follow.entry(key).or_default().push(followed);
+        self.followed.insert(partition.clone(), (key, followed.clone()));
+        told.follow.entry(key).or_default().insert(partition, followed);
     }
 
     /// Moves every partition to the fetcher that its hash picks among the new number.

@@ -283,6 +283,8 @@ pub struct Fetcher {
     config: FetcherConfig,
     topics: BTreeMap<Arc<str>, Topic>,
     names: HashMap<TopicId, Arc<str>>,
+    /// Topics whose id is not known: while there is one, all are named.
+    without_id: usize,
     count: usize,
     session: Session,
     /// Those that the next request must mention.
@@ -304,6 +306,7 @@ impl Fetcher {
             config,
             topics: BTreeMap::new(),
             names: HashMap::new(),
+            without_id: 0,
             count: 0,
             session: Session::default(),
             changed: Vec::new(),
@@ -346,6 +349,9 @@ impl Fetcher {
         };
         let topic_id = initial.topic_id.or(self.topic_id(&partition.topic));
         let before = self.take(partition);
+        if !self.topics.contains_key(&partition.topic) && topic_id.is_none() {
+            self.without_id += 1;
+        }
         let topic = self.topics.entry(Arc::clone(&partition.topic)).or_default();
         topic.id = topic_id;
         if let Some(id) = topic_id {
@@ -391,8 +397,11 @@ impl Fetcher {
             return;
         }
         let before = core::mem::replace(&mut topic.id, id);
-        if let Some(before) = before {
-            self.names.remove(&before);
+        match before {
+            Some(before) => {
+                self.names.remove(&before);
+            }
+            None => self.without_id -= 1,
         }
         if let Some(id) = id {
             self.names.insert(id, Arc::clone(&partition.topic));
@@ -715,10 +724,13 @@ impl Fetcher {
     fn take(&mut self, partition: &TopicPartition) -> Option<State> {
         let topic = self.topics.get_mut(&partition.topic)?;
         let state = topic.partitions.remove(&partition.partition)?;
-        if topic.partitions.is_empty()
-            && let Some(id) = self.topics.remove(&partition.topic).and_then(|topic| topic.id)
-        {
-            self.names.remove(&id);
+        if topic.partitions.is_empty() {
+            match self.topics.remove(&partition.topic).and_then(|topic| topic.id) {
+                Some(id) => {
+                    self.names.remove(&id);
+                }
+                None => self.without_id -= 1,
+            }
         }
         self.count -= 1;
         self.unsettled.remove(partition);

@@ -4,6 +4,8 @@
 //! what is forgotten. Whatever shakes the trust that both sides know the same ends the session, and the next request is
 //! full again. Source: Kafka 3.9 `FetchSessionHandler`, `FetchMetadata`; KIP-227, KIP-516 for topic ids.
 
+use std::collections::HashMap;
+
 use model::{LeaderEpoch, Millis, Offset, TopicId, TopicPartition};
 
 use super::{Fetcher, LocalLogs, THROTTLE_PAUSE};
@@ -139,7 +141,7 @@ impl Session {
 impl Fetcher {
     /// The next Fetch; `None` when there is nothing to ask and nothing to forget.
     pub(super) fn build_fetch(&mut self, now: Millis, logs: &impl LocalLogs) -> Option<FetchRequest> {
-        let topic_ids = self.config.topic_ids && self.topics.values().all(|topic| topic.id.is_some());
+        let topic_ids = self.config.topic_ids && self.without_id == 0;
         if self.session.topic_ids != topic_ids {
             self.session.lost();
             self.session.topic_ids = topic_ids;
@@ -165,11 +167,15 @@ impl Fetcher {
         }
         let mut forgotten = core::mem::take(&mut self.session.forgotten);
         // The leader adds first and forgets then: what has come back must not be named in both.
-        forgotten.retain(|it| {
-            !partitions
-                .iter()
-                .any(|(name, id, _)| *name == it.partition && (*id == it.topic_id || !topic_ids))
-        });
+        if !forgotten.is_empty() && !partitions.is_empty() {
+            let named: HashMap<&TopicPartition, Option<TopicId>> =
+                partitions.iter().map(|(name, id, _)| (name, *id)).collect();
+            let is_named = |it: &Forgotten| {
+                let id = named.get(&it.partition);
+                id.is_some_and(|id| *id == it.topic_id || !topic_ids)
+            };
+            forgotten.retain(|it| !is_named(it));
+        }
         if self.session.members == 0 && forgotten.is_empty() {
             return None;
         }
