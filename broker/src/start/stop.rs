@@ -1,13 +1,18 @@
-//! The stop, step by step: hand over, take no more requests, close the logs, leave the cluster.
+//! The stop, step by step: hand over, take no more requests, leave the cluster, close the logs, end the session.
 //!
-//! Source: Kafka 3.9 `KafkaServer.shutdown`: the logs are closed before the controller and the session, so that a
-//! clean mark is written even where ZooKeeper is away.
+//! Source: Kafka 3.9 `KafkaServer.shutdown`, with one difference. There the registration goes with the session, after the
+//! logs have been closed: new leaders wait for a replica that was caught up a moment ago until it is known to be gone, and
+//! producers with acks=all wait with them for as long as this broker flushes. Here it goes as soon as no request is taken any
+//! more; the locks of the directories keep a successor out until the logs are closed. Where ZooKeeper is away it is as with
+//! Kafka, so that a clean mark is written all the same.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use guardian::{Estate, Fence};
 use model::BrokerEpoch;
 use tracing::{error, info, warn};
+use zk_schema_store::SessionState;
 
 use super::hand_over::hand_over;
 use super::parts::Parts;
@@ -16,6 +21,8 @@ use crate::logging::KAFKA_SERVER;
 
 /// How long resigning may take: a few writes to ZooKeeper.
 const RESIGN_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long leaving may take; the session's end sees to it anyway.
+const LEAVE_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long closing the session may take; the server expires it anyway.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -48,6 +55,7 @@ pub(super) async fn stop(parts: &mut Parts) {
     if let Some(failed) = parts.failed.take() {
         failed.abort();
     }
+    leave(parts).await;
     if let Some(logs) = parts.logs.take() {
         let closing = Arc::clone(&logs);
         // Kafka writes an epoch into the clean mark only under KRaft.
@@ -56,11 +64,8 @@ pub(super) async fn stop(parts: &mut Parts) {
             warn!(dir = %dir.display(), %reason, "log directory has no clean mark; it is recovered at the next start");
         }
     }
-    if let Some(controller) = parts.broker.as_ref().and_then(|broker| broker.controller())
-        && tokio::time::timeout(RESIGN_TIME_MAX, controller.stop()).await.is_err()
-    {
-        warn!("the controller does not resign in time; its znode goes with the session");
-    }
+    // Once more, for where ZooKeeper was away.
+    resign(parts).await;
     if let Some(zookeeper) = parts.zookeeper.take() {
         if tokio::time::timeout(CLOSE_TIME_MAX, zookeeper.close()).await.is_ok() {
             if let Some(guardian) = parts.guardian.take() {
@@ -72,4 +77,35 @@ pub(super) async fn stop(parts: &mut Parts) {
         }
     }
     info!(target: KAFKA_SERVER, "{ident}shut down completed");
+}
+
+/// Resigns as the controller and removes the registration, if ZooKeeper is there now. Nobody keeps it up any more.
+async fn leave(parts: &Parts) {
+    let (Some(zookeeper), Some(id)) = (&parts.zookeeper, parts.id) else {
+        return;
+    };
+    let SessionState::Connected { session_id, .. } = *zookeeper.session().borrow() else {
+        return;
+    };
+    // First, because it would race again for an office that is free.
+    resign(parts).await;
+    let estate = Estate {
+        session_id,
+        paths: Estate::paths_of_broker(id),
+    };
+    let left = tokio::time::timeout(LEAVE_TIME_MAX, guardian::bury(zookeeper, &estate, Fence::IfMarked));
+    match left.await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => warn!(%error, "cannot leave the cluster yet; the registration goes with the session"),
+        Err(_) => warn!("zookeeper does not answer; the registration goes with the session"),
+    }
+}
+
+/// Resigns as the controller; does nothing where that has been done.
+async fn resign(parts: &Parts) {
+    if let Some(controller) = parts.broker.as_ref().and_then(|broker| broker.controller())
+        && tokio::time::timeout(RESIGN_TIME_MAX, controller.stop()).await.is_err()
+    {
+        warn!("the controller does not resign in time; its znode goes with the session");
+    }
 }
