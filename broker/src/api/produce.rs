@@ -27,7 +27,7 @@ use crate::clock;
 use crate::delayed::Waiter;
 use crate::metadata::MetadataImage;
 use crate::net::Reply;
-use crate::partition::{Partition, PartitionError};
+use crate::partition::{Partition, PartitionError, Required};
 
 pub(super) const API: Api = Api {
     key: ApiKey::Produce as i16,
@@ -50,6 +50,7 @@ const ADMIN_CLIENT_ID: &str = "__admin_client";
 enum Outcome {
     Appended {
         appended: Appended,
+        required: Required,
         partition: Arc<Partition>,
     },
     Refused(PartitionError),
@@ -130,7 +131,11 @@ fn append(
         partitions.settings(),
         now,
     ) {
-        Ok(appended) => Outcome::Appended { appended, partition },
+        Ok((appended, required)) => Outcome::Appended {
+            appended,
+            required,
+            partition,
+        },
         Err(PartitionError::Append(AppendError::Refused(refusal))) => Outcome::RefusedByLog {
             refusal,
             log_start_offset: partition.log().map_or(Offset(-1), |log| log.log_start_offset()),
@@ -156,7 +161,7 @@ async fn replicate(outcomes: &mut [Outcome], timeout: Duration) {
         let waiter = Waiter::new(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
         let _places: Vec<_> = waiting
             .iter()
-            .map(|(partition, required)| partition.produces().join_from(&waiter, required.0))
+            .map(|(partition, required)| partition.produces().join_from(&waiter, required.offset.0))
             .collect();
         // What was replicated before its place was taken told nobody: begin again without it.
         if pending(outcomes).len() < waiting.len() {
@@ -167,8 +172,11 @@ async fn replicate(outcomes: &mut [Outcome], timeout: Duration) {
         }
     }
     for outcome in outcomes {
-        if let Outcome::Appended { appended, partition } = outcome {
-            match partition.is_replicated(required(appended)) {
+        if let Outcome::Appended {
+            required, partition, ..
+        } = outcome
+        {
+            match partition.is_replicated(*required) {
                 Some(Ok(())) => {}
                 Some(Err(refusal)) => *outcome = Outcome::Refused(refusal),
                 None => {
@@ -181,20 +189,16 @@ async fn replicate(outcomes: &mut [Outcome], timeout: Duration) {
 }
 
 /// The appends that are not replicated yet.
-fn pending(outcomes: &[Outcome]) -> SmallVec<[(Arc<Partition>, Offset); 4]> {
+fn pending(outcomes: &[Outcome]) -> SmallVec<[(Arc<Partition>, Required); 4]> {
     outcomes
         .iter()
         .filter_map(|outcome| match outcome {
-            Outcome::Appended { appended, partition } if partition.is_replicated(required(appended)).is_none() => {
-                Some((Arc::clone(partition), required(appended)))
-            }
+            Outcome::Appended {
+                required, partition, ..
+            } if partition.is_replicated(*required).is_none() => Some((Arc::clone(partition), *required)),
             _ => None,
         })
         .collect()
-}
-
-fn required(appended: &Appended) -> Offset {
-    appended.last_offset.next()
 }
 
 fn no_answer(cx: &RequestContext, request: &ProduceRequest, outcomes: &[Outcome]) -> Reply {

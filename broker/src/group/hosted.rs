@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::config::ConfigHandle;
-use crate::partition::{Partition, PartitionError, Partitions, replicated};
+use crate::partition::{Partition, PartitionError, Partitions, Required, replicated};
 use crate::vital::vital;
 
 /// What all cores share.
@@ -223,17 +223,17 @@ impl Hosted {
         }
     }
 
-    /// Appends to the leader's log; first offset, and one past the last.
-    fn append_locally(&self, batch: &Batch, acks: i16) -> Result<(Offset, Offset), PartitionError> {
+    /// Appends to the leader's log; first offset, and what is to be waited for.
+    fn append_locally(&self, batch: &Batch, acks: i16) -> Result<(Offset, Required), PartitionError> {
         let bytes = encode(batch, self.host.config.load().offsets_topic_compression_codec);
         let settings = self.host.partitions.settings();
-        let appended = self
-            .replica
-            .append(bytes, acks, Origin::Coordinator, settings, crate::clock::now())?;
-        Ok((appended.first_offset, appended.last_offset.next()))
+        let (appended, required) =
+            self.replica
+                .append(bytes, acks, Origin::Coordinator, settings, crate::clock::now())?;
+        Ok((appended.first_offset, required))
     }
 
-    fn await_followers(self: &Arc<Self>, id: WriteId, first: Offset, end: Offset) {
+    fn await_followers(self: &Arc<Self>, id: WriteId, first: Offset, end: Required) {
         let this = Arc::clone(self);
         let timeout = self.host.config.load().offsets_commit_timeout_ms;
         let timeout = Duration::from_millis(u64::try_from(timeout).unwrap_or(0));

@@ -17,19 +17,32 @@ use super::{
     Answer, FollowerFetch, LeaderState, Outcome, Partition, PartitionError, Proposal, Refusal, ReplicaSettings, Role,
 };
 
+/// What has to be replicated before an append with acks=all is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Required {
+    /// One past the last record.
+    pub offset: Offset,
+    /// Of the leadership that made the append. Another one of this same broker may have truncated the records in between,
+    /// and have others at their offsets.
+    pub led_since: LeaderEpoch,
+}
+
 /// The leadership of this broker in one leader epoch.
 pub struct Leading {
     /// In which it leads.
     pub leader_epoch: LeaderEpoch,
     /// The log end offset when it began to.
     pub epoch_start: Offset,
+    /// The leader epoch since which it has led without ever being a follower.
+    pub led_since: LeaderEpoch,
     state: Mutex<LeaderState>,
 }
 
 impl Leading {
-    /// The leadership that `state` describes.
-    pub fn new(state: LeaderState) -> Self {
+    /// The leadership that `state` describes, after `before` if this broker has led so far.
+    pub fn new(state: LeaderState, before: Option<&Self>) -> Self {
         Self {
+            led_since: before.map_or(state.leader_epoch, |before| before.led_since),
             leader_epoch: state.leader_epoch,
             epoch_start: state.epoch_start,
             state: Mutex::new(state),

@@ -29,7 +29,7 @@ pub use broker_replica::in_sync::{Answer, IsrChange, Outcome, Proposal, Refusal}
 pub use broker_replica::leader::{Follower, FollowerFetch, LeaderState, PartitionState};
 pub(crate) use follower::append_fetched;
 pub use follower::{Fetched, FollowChange, FollowError, FollowerAppended};
-pub use leading::Leading;
+pub use leading::{Leading, Required};
 pub use log_dirs::Replaced;
 pub use read::{Isolation, Read, ReadSpec};
 pub use registry::{LeadershipChange, Lookup, Partitions, ReplicaSettings, replicated};
@@ -237,7 +237,7 @@ impl Partition {
         origin: Origin,
         settings: &ReplicaSettings,
         now: Millis,
-    ) -> Result<Appended, PartitionError> {
+    ) -> Result<(Appended, Required), PartitionError> {
         let role = self.role.read();
         let Role::Leader(leading) = &*role else {
             return Err(PartitionError::NotLeader(self.topic_partition.clone()));
@@ -259,6 +259,10 @@ impl Partition {
         }
         let appended = log.append_as_leader(records, leading.leader_epoch, origin, now)?;
         let moved = leading.raise_high_watermark(log, settings, now);
+        let required = Required {
+            offset: appended.last_offset.next(),
+            led_since: leading.led_since,
+        };
         drop(role);
         let bytes = i64::try_from(appended.bytes).unwrap_or(i64::MAX);
         self.follower_fetches.count_down(bytes);
@@ -266,15 +270,18 @@ impl Partition {
             self.produces.reached(high_watermark.0);
             self.consumer_fetches.count_down(bytes);
         }
-        Ok(appended)
+        Ok((appended, required))
     }
 
-    /// Whether an acks=all append that ends before `required` is safe now; `None` while it has to wait.
-    pub fn is_replicated(&self, required: Offset) -> Option<Result<(), PartitionError>> {
+    /// Whether an acks=all append is safe now; `None` while it has to wait.
+    pub fn is_replicated(&self, required: Required) -> Option<Result<(), PartitionError>> {
         let role = self.role.read();
         let Role::Leader(leading) = &*role else {
             return Some(Err(PartitionError::NotLeader(self.topic_partition.clone())));
         };
+        if leading.led_since != required.led_since {
+            return Some(Err(PartitionError::NotLeader(self.topic_partition.clone())));
+        }
         let log = self.log.load();
         let Some(log) = log.as_ref() else {
             return Some(Err(PartitionError::NotLeader(self.topic_partition.clone())));
@@ -282,7 +289,7 @@ impl Partition {
         if log.is_offline() {
             return Some(Err(PartitionError::Offline(self.topic_partition.clone())));
         }
-        if log.high_watermark() < required {
+        if log.high_watermark() < required.offset {
             return None;
         }
         let state = leading.state();

@@ -9,10 +9,10 @@ use broker_log::append::Origin;
 use broker_log::{Appended, Logs};
 use bytes::Bytes;
 use hashbrown::{Equivalent, HashMap};
-use model::{BrokerId, ControllerEpoch, LeaderEpoch, Millis, Offset, TopicPartition};
+use model::{BrokerId, ControllerEpoch, LeaderEpoch, Millis, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 
-use super::{FollowChange, Partition, PartitionError};
+use super::{FollowChange, Partition, PartitionError, Required};
 use crate::clock;
 use crate::delayed::Waiter;
 use crate::in_sync::Proposals;
@@ -271,24 +271,25 @@ impl Partitions {
         timeout: Duration,
     ) -> Result<Appended, PartitionError> {
         let partition = self.get(topic, partition, || false)?;
-        let appended = partition.append(records, acks, Origin::Coordinator, &self.settings, clock::now())?;
+        let (appended, required) =
+            partition.append(records, acks, Origin::Coordinator, &self.settings, clock::now())?;
         if acks == -1 {
-            replicated(&partition, appended.last_offset.next(), timeout).await?;
+            replicated(&partition, required, timeout).await?;
         }
         Ok(appended)
     }
 }
 
-/// Waits until everything before `required` is replicated to all in-sync replicas.
+/// Waits until an append is replicated to all in-sync replicas.
 ///
 /// # Errors
 /// As for [`Partitions::append`].
-pub async fn replicated(partition: &Partition, required: Offset, limit: Duration) -> Result<(), PartitionError> {
+pub async fn replicated(partition: &Partition, required: Required, limit: Duration) -> Result<(), PartitionError> {
     if let Some(done) = partition.is_replicated(required) {
         return done;
     }
     let waiter = Waiter::new(1);
-    let _place = partition.produces().join_from(&waiter, required.0);
+    let _place = partition.produces().join_from(&waiter, required.offset.0);
     if let Some(done) = partition.is_replicated(required) {
         return done;
     }

@@ -184,18 +184,22 @@ impl Partitions {
         }
         if is_leader {
             let epoch_start = log.log_end_offset();
-            log.assign_epoch_start(state.leader_epoch, epoch_start)
-                .map_err(|cause| offline(&cause))?;
+            if let Err(cause) = log.assign_epoch_start(state.leader_epoch, epoch_start) {
+                // Taking the partition offline ends its role, under the same lock.
+                drop(role);
+                return Err(offline(&cause));
+            }
             let me = self.settings.broker_id;
-            let leader = match &*role {
+            let leading = Arc::new(match &*role {
                 Role::Leader(before) => {
                     let mut leader = before.state().clone();
                     leader.re_elected(state, epoch_start, now);
-                    leader
+                    Leading::new(leader, Some(before))
                 }
-                Role::Follower(_) | Role::Unassigned => LeaderState::new(me, state, epoch_start, now),
-            };
-            let leading = Arc::new(Leading::new(leader));
+                Role::Follower(_) | Role::Unassigned => {
+                    Leading::new(LeaderState::new(me, state, epoch_start, now), None)
+                }
+            });
             partition.log.store(Some(Arc::clone(&log)));
             leading.raise_high_watermark(&log, &self.settings, now);
             info!(
