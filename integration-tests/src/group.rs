@@ -9,6 +9,7 @@ use crate::writer::Written;
 use crate::{Scene, eventually};
 use rustix::process::Signal;
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 /// Members of one group of one topic.
 pub struct Group {
@@ -103,7 +104,16 @@ impl Group {
             member.signal(Signal::TERM);
         }
         for member in &mut self.members {
-            let status = member.wait(30);
+            let begin = Instant::now();
+            while member.ended().is_none() && begin.elapsed() < Duration::from_secs(30) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            if member.ended().is_none() {
+                // It says where it hangs.
+                member.signal(Signal::USR1);
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            let status = member.wait(1);
             assert!(
                 status.success(),
                 "{status}\n{}",

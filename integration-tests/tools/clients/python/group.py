@@ -1,6 +1,7 @@
 """group.py BOOTSTRAP TOPIC GROUP: a member of GROUP (librdkafka) prints "PARTITION OFFSET KEY" for each record of TOPIC, then
-commits; on SIGTERM it leaves the group and ends. Brokers may come and go: what librdkafka tries again by itself is no error here."""
+commits; on SIGTERM it leaves the group and ends, on SIGUSR1 it says where it is. Brokers may come and go: what librdkafka tries again by itself is no error here."""
 
+import faulthandler
 import signal
 import sys
 
@@ -8,6 +9,7 @@ from confluent_kafka import Consumer, KafkaException
 
 
 def main(bootstrap, topic, group):
+    faulthandler.register(signal.SIGUSR1)
     stopping = []
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
     consumer = Consumer({
