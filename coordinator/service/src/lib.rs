@@ -24,6 +24,7 @@ pub use config::{Role, ServiceConfig};
 pub use coordinator::controller::{Gauges, Refusal};
 pub use handle::{ControllerHandle, MAX_QUESTIONS, Status};
 pub use health::serve_health;
+pub use presence::announce_broker;
 pub use properties::{InvalidProperty, MIN_COORDINATOR_ID, Settings, settings};
 pub use protocol_version::{InterBrokerProtocol, UnknownProtocolVersion};
 pub use server::serve;

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use model::BrokerId;
 use zk_schema::ottla;
 use zk_schema_store::{CreateMode, SessionState, Store, StoreError};
 
@@ -45,6 +46,23 @@ pub(crate) async fn keep(config: ServiceConfig, store: Store) {
         if session.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Announces a broker before it registers: one that is registered and not announced is Kafka's to a dedicated coordinator,
+/// which would hand over its office at once. [`keep`] finds the znode there, and keeps it through later sessions.
+///
+/// An announcement that is there stays: it may be that of a living broker with the same id, which this one is yet to find out.
+///
+/// # Errors
+/// ZooKeeper's.
+pub async fn announce_broker(store: &Store, id: BrokerId) -> Result<(), StoreError> {
+    match store
+        .create_recursive(&ottla::broker_path(id), &[], CreateMode::Ephemeral)
+        .await
+    {
+        Ok(_) | Err(StoreError::NodeExists { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -45,6 +45,13 @@ fn a_coordinator_holds_the_office_and_a_broker_takes_over_when_it_is_gone() {
     broker.create_topic("t", 3, &[]);
     kcat_with_input(&["-b", &broker.bootstrap(), "-P", "-t", "t"], b"decided elsewhere\n").succeeds();
     in_office(100001, "the broker leaves the office to the coordinator");
+    let terms = coordinator.log().matches("elected as the controller").count();
+    assert_eq!(
+        terms,
+        1,
+        "a broker that starts does not unseat it:\n{}",
+        coordinator.log()
+    );
     let roots = scene.zookeeper_shell(&["ls /", "ls /brokers/ids"]);
     assert!(
         roots.contains("[admin, brokers, cluster, config, consumers, controller, controller_epoch, feature, "),
