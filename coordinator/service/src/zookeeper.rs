@@ -23,16 +23,36 @@ pub(crate) enum TermOver {
 pub(crate) type Watches = Vec<(String, Watch)>;
 
 /// Performs reads, pipelined; the answers in their order.
+///
+/// Those of data without a watch share requests: it is of these, the partitions' states, that there are many.
 pub(crate) async fn read(store: &Store, reads: Vec<Read>) -> Result<(Vec<Answer>, Watches), TermOver> {
-    let mut answers = Vec::with_capacity(reads.len());
+    let mut places = Vec::new();
+    let mut paths = Vec::new();
+    let mut others = Vec::new();
+    let mut answers = vec![Answer::NoNode; reads.len()];
+    for (place, read) in reads.into_iter().enumerate() {
+        match read {
+            Read::Data { path, watch: false } => {
+                places.push(place);
+                paths.push(path);
+            }
+            other => others.push((place, other)),
+        }
+    }
     let mut watches = Watches::new();
-    let mut results = futures::stream::iter(reads)
-        .map(|read| read_one(store, read))
+    let mut results = futures::stream::iter(others)
+        .map(|(place, read)| async move { (place, read_one(store, read).await) })
         .buffered(MAX_READS);
-    while let Some(result) = results.next().await {
+    while let Some((place, result)) = results.next().await {
         let (answer, watch) = result?;
-        answers.push(answer);
+        answers[place] = answer;
         watches.extend(watch);
+    }
+    for (place, found) in places.into_iter().zip(store.get_all_small(paths).await) {
+        answers[place] = match found {
+            Ok(found) => data(found),
+            Err(error) => refused(error)?,
+        };
     }
     Ok((answers, watches))
 }

@@ -19,6 +19,13 @@ use super::replica_state::ReplicaState;
 impl Active {
     /// Moves replicas to a state and tells the brokers. A move that does not exist is logged and left out.
     pub(super) async fn move_replicas(&mut self, replicas: &[Replica], to: ReplicaState) -> Result<(), CannotGoOn> {
+        self.prepare_replicas(replicas, to).await?;
+        self.send_batch();
+        Ok(())
+    }
+
+    /// As [`Active::move_replicas`], but what the brokers are to be told is only gathered.
+    pub(super) async fn prepare_replicas(&mut self, replicas: &[Replica], to: ReplicaState) -> Result<(), CannotGoOn> {
         let mut by_broker: BTreeMap<BrokerId, Vec<TopicPartition>> = BTreeMap::new();
         for (partition, broker) in replicas {
             let from = self.image.replica_state(partition, *broker);
@@ -51,7 +58,6 @@ impl Active {
                 }
             }
         }
-        self.send_batch();
         Ok(())
     }
 
@@ -88,7 +94,9 @@ impl Active {
         }
     }
 
-    /// Stops the replicas, takes them out of the in-sync sets, and tells the other replicas.
+    /// Stops the replicas, takes them out of the in-sync sets, and tells the other replicas of sets that have changed.
+    ///
+    /// Kafka repeats to them also what has not: they know that leader epoch, and ignore it.
     async fn take_offline(&mut self, broker: BrokerId, partitions: Vec<TopicPartition>) -> Result<(), CannotGoOn> {
         for partition in &partitions {
             self.batch.stop(&self.image, broker, partition, false);
@@ -96,11 +104,16 @@ impl Active {
         let (with, without): (Vec<_>, Vec<_>) = partitions
             .into_iter()
             .partition(|partition| self.image.leadership(partition).is_some());
-        for partition in self.leave_isr(broker, with).await? {
-            if !self.image.is_being_deleted(&partition.topic) {
+        for (partition, changed) in self.leave_isr(broker, with).await? {
+            if self.image.is_being_deleted(&partition.topic) {
+                // Everybody knows that it has no leader any more.
+            } else if changed {
                 let mut others = self.image.replicas(&partition).to_vec();
                 others.retain(|id| *id != broker);
                 self.batch.lead_or_follow(&self.image, &others, &partition, false);
+            } else {
+                self.batch
+                    .update_metadata(self.image.live_or_shutting_down(), [partition.clone()]);
             }
             self.set_replica_state(&partition, broker, ReplicaState::Offline);
         }
@@ -112,15 +125,15 @@ impl Active {
         Ok(())
     }
 
-    /// Takes a broker out of the in-sync sets. Returns the partitions whose in-sync set is now right, also those where it
-    /// was not a member; not those that could not be written.
+    /// Takes a broker out of the in-sync sets. Returns the partitions whose in-sync set is now right, and whether it has
+    /// changed, which it has not where the broker was no member; not those that could not be written.
     ///
     /// The last member stays, because it alone holds what was acknowledged; the partition just has no leader.
     pub(super) async fn leave_isr(
         &mut self,
         broker: BrokerId,
         partitions: Vec<TopicPartition>,
-    ) -> Result<Vec<TopicPartition>, CannotGoOn> {
+    ) -> Result<Vec<(TopicPartition, bool)>, CannotGoOn> {
         let mut done = Vec::with_capacity(partitions.len());
         let mut todo = partitions;
         while !todo.is_empty() {
@@ -142,7 +155,7 @@ impl Active {
                     next.leader_epoch = next.leader_epoch.next();
                     writes.push((partition, next));
                 } else {
-                    done.push(partition);
+                    done.push((partition, false));
                 }
             }
             let written: Vec<_> = writes.iter().map(|(partition, _)| partition.clone()).collect();
@@ -150,7 +163,7 @@ impl Active {
             let mut again = Vec::new();
             for (partition, outcome) in written.into_iter().zip(outcomes) {
                 match outcome {
-                    Written::Ok => done.push(partition),
+                    Written::Ok => done.push((partition, true)),
                     Written::Conflict => again.push(partition),
                     Written::Failed(reason) => {
                         tracing::error!(%partition, replica = %broker, reason, "replica cannot leave the in-sync set");

@@ -1,8 +1,10 @@
 //! What a controller does first: reads everything, tells everybody, and goes on where the one before stopped.
 //!
-//! The order is Kafka's. Watches are left before or with the first look at each thing, so that nothing falls between;
+//! The order is Kafka's, but that leaders are elected first. Watches are left before or with the first look at each thing, so that nothing falls between;
 //! brokers are told of each other before they are told to lead or follow.
 //! Source: Kafka 3.9 `KafkaController.onControllerFailover`.
+
+use std::collections::BTreeSet;
 
 use model::TopicPartition;
 use zk_schema::Op;
@@ -23,8 +25,8 @@ impl Active {
         self.send_metadata(self.image.live_or_shutting_down(), []);
 
         self.distrust_restarted().await?;
-        self.start_replicas().await?;
-        self.start_partitions().await?;
+        let told = self.start_partitions().await?;
+        self.start_replicas(&told).await?;
         tracing::info!(
             controller_epoch = %self.image.epoch,
             brokers = self.image.brokers.len(),
@@ -131,28 +133,13 @@ impl Active {
         Ok(())
     }
 
-    /// Every replica starts where its broker is: online, or waiting. Those online are told; those that are not leave the
-    /// in-sync sets.
-    async fn start_replicas(&mut self) -> Result<(), CannotGoOn> {
-        let partitions: Vec<_> = self.image.all_partitions().map(|(partition, _)| partition).collect();
-        let (online, offline): (Vec<_>, Vec<_>) = (self.image.replicas_of_partitions(&partitions).into_iter())
-            .partition(|(partition, id)| self.image.is_online(*id, partition));
-        for (replicas, state) in [
-            (&online, ReplicaState::Online),
-            (&offline, ReplicaState::DeletionIneligible),
-        ] {
-            for (partition, id) in replicas {
-                if let Some(known) = self.image.partition_mut(partition) {
-                    known.replica_states.insert(*id, state);
-                }
-            }
-        }
-        self.move_replicas(&online, ReplicaState::Online).await?;
-        self.move_replicas(&offline, ReplicaState::Offline).await
-    }
-
-    /// Every partition starts as its leader is: there, gone, or never been. Those without get one.
-    async fn start_partitions(&mut self) -> Result<(), CannotGoOn> {
+    /// Every partition starts as its leader is: there, gone, or never been. Those without get one. Returns those that
+    /// brokers have been told of.
+    ///
+    /// This comes first because somebody waits for it. Kafka 3.9 first takes the replicas that are offline out of the in-sync
+    /// sets, the dead leaders among them, and tells all brokers of partitions without a leader; here each partition is
+    /// written once, and each broker told once.
+    async fn start_partitions(&mut self) -> Result<BTreeSet<TopicPartition>, CannotGoOn> {
         let partitions: Vec<_> = self.image.all_partitions().map(|(partition, _)| partition).collect();
         for partition in partitions {
             let leader_online =
@@ -165,6 +152,33 @@ impl Active {
                 };
             }
         }
-        self.bring_offline_online(None).await
+        let elections = self.elect_offline(None).await?;
+        Ok(elections
+            .into_iter()
+            .filter_map(|(partition, elected)| elected.is_ok().then_some(partition))
+            .collect())
+    }
+
+    /// Every replica starts where its broker is: online, or waiting. Those online are told, if they have not been; those
+    /// that are not leave the in-sync sets.
+    async fn start_replicas(&mut self, told: &BTreeSet<TopicPartition>) -> Result<(), CannotGoOn> {
+        let partitions: Vec<_> = self.image.all_partitions().map(|(partition, _)| partition).collect();
+        let (mut online, offline): (Vec<_>, Vec<_>) = (self.image.replicas_of_partitions(&partitions).into_iter())
+            .partition(|(partition, id)| self.image.is_online(*id, partition));
+        for (replicas, state) in [
+            (&online, ReplicaState::Online),
+            (&offline, ReplicaState::DeletionIneligible),
+        ] {
+            for (partition, id) in replicas {
+                if let Some(known) = self.image.partition_mut(partition) {
+                    known.replica_states.insert(*id, state);
+                }
+            }
+        }
+        online.retain(|(partition, _)| !told.contains(partition));
+        self.prepare_replicas(&offline, ReplicaState::Offline).await?;
+        self.prepare_replicas(&online, ReplicaState::Online).await?;
+        self.send_batch();
+        Ok(())
     }
 }

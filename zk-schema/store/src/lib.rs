@@ -10,7 +10,7 @@
 //! expected version, is a create, or is fenced; no more than `max_in_flight` requests are at the server.
 
 mod error;
-mod fenced;
+mod grouped;
 mod memory;
 mod op_size;
 mod remote;

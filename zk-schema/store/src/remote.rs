@@ -107,6 +107,28 @@ impl Remote {
         }
     }
 
+    /// The data of many znodes in one request; `Ok(None)` where that gets no answer for each of them.
+    pub(crate) async fn read_all(&self, paths: &[String]) -> Result<Option<Vec<Option<(Bytes, Stat)>>>, StoreError> {
+        let _permit = self.permit().await?;
+        let mut strange = 0;
+        let first = paths.first().map_or("", String::as_str);
+        loop {
+            let link = self.link().await?;
+            if link.reads_one_by_one() {
+                return Ok(None);
+            }
+            let attempt = link.guard(read_all_once(&link, paths)).await;
+            match self.judge(&link, first, attempt, &mut strange)? {
+                Attempt::Unknown => {}
+                Attempt::Answer(Ok(found)) => return Ok(found),
+                Attempt::Answer(Err(_)) => {
+                    link.read_one_by_one();
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
     // ---- writes
 
     pub(crate) async fn write(&self, op: Op) -> Result<OpResult, StoreError> {
@@ -291,6 +313,28 @@ async fn read_once(
         }
     };
     Ok((Some(reading), watcher.map(|watcher| link.watch(watcher))))
+}
+
+async fn read_all_once(link: &Link, paths: &[String]) -> Result<Option<Vec<Option<(Bytes, Stat)>>>, zk::Error> {
+    let mut reader = link.client.new_multi_reader();
+    for path in paths {
+        reader.add_get_data(path)?;
+    }
+    let results = match reader.commit().await {
+        Ok(results) => results,
+        // Not what a server says that knows the request. Nothing else on the connection is affected.
+        Err(zk::Error::UnmarshalError { .. }) => return Err(zk::Error::Unimplemented),
+        Err(error) => return Err(error),
+    };
+    if results.len() != paths.len() {
+        return Ok(None);
+    }
+    let found = results.into_iter().map(|result| match result {
+        zk::MultiReadResult::Data { data, stat } => Some(Some((Bytes::from(data), from_client(stat)))),
+        zk::MultiReadResult::Error { err: zk::Error::NoNode } => Some(None),
+        _ => None,
+    });
+    Ok(found.collect())
 }
 
 /// One attempt; an error says which operation the server refused, if it was one of them.

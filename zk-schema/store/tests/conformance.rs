@@ -213,11 +213,21 @@ async fn many_at_once(store: &Store) {
     for op in [reset, created] {
         assert!(store.fenced_all(1, op).await.iter().all(Result::is_ok));
     }
-    let found = store.get_all(paths.clone()).await;
-    for (path, found) in paths.iter().zip(found) {
-        let (data, stat) = found.unwrap().unwrap();
-        assert_eq!((data, stat.version), (path.clone().into(), 0));
+    for found in [
+        store.get_all(paths.clone()).await,
+        store.get_all_small(paths.clone()).await,
+    ] {
+        for (path, found) in paths.iter().zip(found) {
+            let (data, stat) = found.unwrap().unwrap();
+            assert_eq!((data, stat.version), (path.clone().into(), 0));
+        }
     }
+    let some = store.get_all_small(vec!["/many/7".into(), "/many/none".into(), "/many/8".into()]);
+    let some = some.await.into_iter().map(|found| found.unwrap().map(|(data, _)| data));
+    assert_eq!(
+        some.collect::<Vec<_>>(),
+        [Some("/many/7".into()), None, Some("/many/8".into())]
+    );
     assert_eq!(store.delete_recursive("/many").await, Ok(true));
 }
 

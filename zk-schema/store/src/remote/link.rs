@@ -7,6 +7,7 @@
 //! are busy with disks.
 
 use core::future::Future;
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -25,6 +26,8 @@ pub(crate) struct Link {
     /// True once the connection is lost.
     down: watch::Receiver<bool>,
     give_up: watch::Sender<bool>,
+    /// This server does not know several reads in one request.
+    one_by_one: AtomicBool,
 }
 
 /// What to connect to.
@@ -62,7 +65,18 @@ impl Link {
             client,
             down,
             give_up,
+            one_by_one: AtomicBool::new(false),
         })
+    }
+
+    /// Whether several reads in one request have been refused.
+    pub(crate) fn reads_one_by_one(&self) -> bool {
+        self.one_by_one.load(Ordering::Relaxed)
+    }
+
+    /// Several reads in one request have been refused: servers before ZooKeeper 3.6 do not know them.
+    pub(crate) fn read_one_by_one(&self) {
+        self.one_by_one.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn is_up(&self) -> bool {

@@ -1,21 +1,56 @@
-//! Many writes of a controller, a few dozen in one multi.
+//! Many small reads, and many writes of a controller: a few dozen in one request.
+//!
+//! Reads share a request where the server knows how (ZooKeeper 3.6 and later), else each goes for itself.
 //!
 //! Kafka 3.9 sends a multi for each, which makes ten thousand transactions of the death of a broker with ten thousand
 //! partitions. Here they share transactions and the check of the epoch. What ZooKeeper refuses in one of them it refuses
 //! for the whole multi: then each of that multi is written for itself, so that the outcome of each is as if it always had.
 //!
-//! Invariants: every write is in one multi with the check; no multi has a path twice; the results are in the order asked.
+//! Invariants of writes: every write is in one multi with the check; no multi has a path twice; the results are in the order asked.
 
+use bytes::Bytes;
 use futures::stream::{self, StreamExt};
-use zk_schema::{Op, OpResult, controller_epoch};
+use zk_schema::{Op, OpResult, Stat, controller_epoch};
 
-use crate::{FencedError, MultiError, Store, StoreError};
+use crate::{Backend, FencedError, MultiError, Store, StoreError};
 
 /// How many writes share a multi, and how many bytes of content: small beside what a server takes.
 const GROUP_OPS: usize = 64;
 const GROUP_BYTES: usize = 128 * 1024;
 
+/// How many reads share a request. A `state` znode has 100 bytes or so.
+const GROUP_READS: usize = 64;
+
 impl Store {
+    /// [`Store::get`] of many znodes that are known to be small, pipelined; results in the order of `paths`.
+    pub async fn get_all_small(&self, paths: Vec<String>) -> Vec<Result<Option<(Bytes, Stat)>, StoreError>> {
+        let groups: Vec<Vec<String>> = paths.chunks(GROUP_READS).map(<[String]>::to_vec).collect();
+        stream::iter(groups)
+            .map(|paths| self.get_group(paths))
+            .buffered(self.max_in_flight())
+            .flat_map(stream::iter)
+            .collect()
+            .await
+    }
+
+    async fn get_group(&self, paths: Vec<String>) -> Vec<Result<Option<(Bytes, Stat)>, StoreError>> {
+        if paths.len() > 1
+            && let Backend::Remote(remote) = &self.backend
+        {
+            match remote.read_all(&paths).await {
+                Ok(Some(found)) => return found.into_iter().map(Ok).collect(),
+                // This server cannot, or one of them is strange: each for itself.
+                Ok(None) => {}
+                Err(error) => return vec![Err(error); paths.len()],
+            }
+        }
+        stream::iter(paths)
+            .map(|path| async move { self.get(&path).await })
+            .buffered(self.max_in_flight())
+            .collect()
+            .await
+    }
+
     /// [`Store::fenced`] of many that do not build on each other, pipelined; results in the order of `ops`.
     pub async fn fenced_all(&self, epoch_zk_version: i32, ops: Vec<Op>) -> Vec<Result<OpResult, FencedError>> {
         stream::iter(groups(ops))
