@@ -60,6 +60,8 @@ async fn watch_lag(broker: &Broker) {
 async fn ask_controller(broker: &Broker) {
     let topic_ids = broker.config.current().inter_broker_protocol_version >= ProtocolVersion::IBP_2_8_IV0;
     let proposals = &broker.partitions.settings().proposals;
+    // Said once, not twenty times a second until there is a controller again.
+    let mut lost = false;
     loop {
         let mut batch = proposals.next_batch().await;
         batch.retain(|submitted| still_awaited(broker, submitted));
@@ -67,8 +69,16 @@ async fn ask_controller(broker: &Broker) {
             continue;
         }
         let again = match send(broker, &batch, topic_ids).await {
-            Ok((response, version)) => answered(broker, batch, &response, version),
+            Ok((response, version)) => {
+                lost = false;
+                answered(broker, batch, &response, version)
+            }
+            Err(error) if lost => {
+                debug!(%error, "the controller still cannot be asked for ISR changes");
+                batch
+            }
             Err(error) => {
+                lost = true;
                 warn!(%error, "the controller could not be asked for ISR changes and will be again");
                 batch
             }
@@ -150,6 +160,7 @@ fn still_awaited(broker: &Broker, submitted: &Submitted) -> bool {
 async fn write_zookeeper(broker: &Broker) {
     let proposals = &broker.partitions.settings().proposals;
     let mut untold = Untold::new(Instant::now());
+    let mut lost = false;
     let mut ticks = tokio::time::interval(zookeeper::CHECK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -167,6 +178,7 @@ async fn write_zookeeper(broker: &Broker) {
             }
             match zookeeper::write(&broker.store, &submitted).await {
                 Ok(answer) => {
+                    lost = false;
                     if matches!(answer, Answer::Accepted { .. }) {
                         untold.changed(submitted.partition.clone(), Instant::now());
                     }
@@ -176,7 +188,12 @@ async fn write_zookeeper(broker: &Broker) {
                     }
                 }
                 Err(error) => {
-                    warn!(partition = %submitted.partition, %error, "an ISR could not be written and will be again");
+                    if lost {
+                        debug!(partition = %submitted.partition, %error, "an ISR still cannot be written");
+                    } else {
+                        warn!(partition = %submitted.partition, %error, "an ISR could not be written and will be again");
+                    }
+                    lost = true;
                     failed = true;
                     proposals.again(submitted);
                 }
