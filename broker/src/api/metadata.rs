@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker_wire::ErrorCode;
 use kafka_protocol::messages::metadata_response::{
@@ -21,7 +22,16 @@ use crate::security::{ResourceType, all_operations};
 
 pub(super) const API: Api = api!(Metadata, 0..=12, handle);
 
+/// How long a client that comes first after a start waits for the controller's first word.
+///
+/// Kafka answers at once that there are no brokers and no such topics, and librdkafka then gives partitions up that are
+/// still there.
+const FIRST_UPDATE_WAIT: Duration = Duration::from_secs(1);
+
 async fn handle(cx: &RequestContext, request: MetadataRequest) -> MetadataResponse {
+    if cx.broker.metadata.image().controller_id.is_none() {
+        cx.broker.metadata.first_update(FIRST_UPDATE_WAIT).await;
+    }
     let image = cx.broker.metadata.snapshot();
     let mut response = MetadataResponse::default()
         .with_brokers(brokers(cx, &image))

@@ -8,6 +8,7 @@ mod image;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use kafka_protocol::messages::UpdateMetadataRequest;
@@ -62,8 +63,39 @@ impl MetadataCache {
         self.changes.subscribe()
     }
 
+    /// Waits until the controller has said anything at all, at most for `limit`.
+    ///
+    /// Until then the image is empty, and whoever reads it would think that the cluster has no topics.
+    pub async fn first_update(&self, limit: Duration) {
+        let mut changes = self.changes.subscribe();
+        let told = changes.wait_for(|count| *count > 0);
+        // Too late: the caller shows what there is, which is what Kafka does at once.
+        let _ = tokio::time::timeout(limit, told).await;
+    }
+
     /// The live brokers by id.
     pub fn live_brokers(&self) -> BTreeMap<BrokerId, Arc<LiveBroker>> {
         self.image.load().brokers.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_update_is_waited_for_but_not_for_ever() {
+        let cache = MetadataCache::default();
+        let soon = Duration::from_secs(20);
+        let never = tokio::time::timeout(soon, cache.first_update(Duration::from_millis(10)));
+        assert_eq!(never.await, Ok(()), "nobody waits for ever");
+        let update = async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            cache.update(&UpdateMetadataRequest::default());
+        };
+        let (told, ()) = tokio::join!(tokio::time::timeout(soon, cache.first_update(soon * 2)), update);
+        assert_eq!(told, Ok(()), "the update is noticed");
+        let again = tokio::time::timeout(soon, cache.first_update(soon * 2));
+        assert_eq!(again.await, Ok(()), "once told, nobody waits");
     }
 }
