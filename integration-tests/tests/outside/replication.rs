@@ -19,10 +19,22 @@ fn produce(cluster: &Cluster, topic: &str, acks: i16, value: &str) -> Result<i16
 
 #[test]
 fn a_stopped_follower_leaves_the_isr_and_comes_back_when_it_has_caught_up() {
-    let mut cluster = Cluster::start(Scene::new("isr"), 3, |b| {
+    stop_a_follower("isr", "3.9");
+}
+
+/// Below 2.7 the leader writes the in-sync set to ZooKeeper itself, and the controller, which tells everybody, hears of it
+/// by a notification.
+#[test]
+fn in_sync_sets_change_through_zookeeper_below_protocol_2_7() {
+    stop_a_follower("isr-2-6", "2.6");
+}
+
+fn stop_a_follower(scene: &str, protocol: &str) {
+    let mut cluster = Cluster::start(Scene::new(scene), 3, |b| {
         // The session outlives the pause: it is the leader who takes the follower out, not the controller.
         b.set("zookeeper.session.timeout.ms", "30000")
             .set("replica.lag.time.max.ms", "2000")
+            .set("inter.broker.protocol.version", protocol)
     });
     cluster.create_topic("t", 1, &[]);
     let writer = Writer::start(&cluster.writer("t", 1));
@@ -41,7 +53,7 @@ fn a_stopped_follower_leaves_the_isr_and_comes_back_when_it_has_caught_up() {
     cluster.broker(follower).signal(Signal::CONT);
     cluster.wait_until_in_sync("t", 30);
     let written = writer.stop();
-    println!("a follower paused: {written}");
+    println!("a follower paused, protocol {protocol}: {written}");
     cluster.check_written("t", &written);
 }
 
