@@ -1,9 +1,9 @@
-//! A consumer group at work: members in processes of their own that print what they read.
+//! Stock clients at work, in processes of their own: a group whose members print what they read, a producer.
 //!
 //! A record may be read twice, when the group moves on before a commit. What is read must never change, and nothing that was
 //! acknowledged may be missing in the end.
 
-use crate::process::Process;
+use crate::process::{Process, tail};
 use crate::tools::client_command;
 use crate::writer::Written;
 use crate::{Scene, eventually};
@@ -99,7 +99,7 @@ impl Group {
             assert!(
                 member.ended().is_none(),
                 "a member has ended by itself:\n{}",
-                crate::process::tail(&member.log(), 10)
+                tail(&member.log(), 10)
             );
             member.signal(Signal::TERM);
         }
@@ -114,11 +114,56 @@ impl Group {
                 std::thread::sleep(Duration::from_millis(500));
             }
             let status = member.wait(1);
-            assert!(
-                status.success(),
-                "{status}\n{}",
-                crate::process::tail(&member.log(), 10)
-            );
+            assert!(status.success(), "{status}\n{}", tail(&member.log(), 10));
         }
+    }
+}
+
+/// librdkafka's idempotent producer at work, with five requests in flight, in a process of its own.
+pub struct StockWriter {
+    process: Process,
+}
+
+impl StockWriter {
+    /// Starts writing to each of the partitions of a topic.
+    pub fn start(scene: &Scene, bootstrap: &str, topic: &str, partitions: i32) -> Self {
+        let words = client_command("python/writer.py", &[bootstrap, topic, &partitions.to_string()]);
+        let log = scene.directory().join(format!("{topic}-writer"));
+        Self {
+            process: Process::start("writer", &words, &log),
+        }
+    }
+
+    /// Lets it end what it has begun, and tells what was acknowledged.
+    ///
+    /// # Panics
+    /// Panics when it was told of anything but success in the end.
+    pub fn stop(mut self) -> Written {
+        assert!(
+            self.process.ended().is_none(),
+            "it has ended by itself:\n{}",
+            tail(&self.process.log(), 10)
+        );
+        self.process.signal(Signal::TERM);
+        let status = self.process.wait(100);
+        let log = self.process.log();
+        assert!(status.success(), "{status}\n{}", tail(&log, 10));
+        let mut written = Written::default();
+        for line in log.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            let [partition, offset, key] = words[..] else { continue };
+            let (Ok(partition), Ok(offset)) = (partition.parse::<i32>(), offset.parse()) else {
+                continue;
+            };
+            let offsets: &mut Vec<i64> = written.offsets.entry(partition).or_default();
+            assert_eq!(
+                key,
+                format!("{partition}-{}", offsets.len()),
+                "acknowledged in the order of sending"
+            );
+            offsets.push(offset);
+        }
+        assert!(written.records() > 0, "{}", tail(&log, 10));
+        written
     }
 }

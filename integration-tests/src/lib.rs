@@ -26,7 +26,7 @@ mod zookeeper;
 pub use broker::{Broker, BrokerSetup, is_reference, program};
 pub use cluster::Cluster;
 pub use coordinator::Coordinator;
-pub use group::Group;
+pub use group::{Group, StockWriter};
 pub use metadata::{Metadata, Partition};
 pub use ports::free_port;
 pub use process::{Outcome, Process, run, run_with_input};

@@ -70,7 +70,7 @@ struct Lane {
 }
 
 /// What a writer was told.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Written {
     /// Offset of record `n` of each partition.
     pub offsets: BTreeMap<i32, Vec<i64>>,
@@ -184,12 +184,7 @@ impl Writer {
     #[track_caller]
     pub fn stop(self) -> Written {
         self.shared.stopping.store(true, Ordering::Relaxed);
-        let mut written = Written {
-            offsets: BTreeMap::new(),
-            longest_gap: Duration::ZERO,
-            story: Vec::new(),
-            retries: BTreeMap::new(),
-        };
+        let mut written = Written::default();
         let mut failures = Vec::new();
         for lane in self.lanes {
             let lane = lane.join().expect("a lane does not panic");

@@ -1,9 +1,9 @@
 //! Everything goes wrong at random, for as long as one likes (`OTTLA_SOAK_SECONDS`, 25 by default), with a seed that is printed and
 //! can be given back (`OTTLA_SOAK_SEED`): brokers, coordinators and ZooKeeper are killed, paused and restarted under an idempotent
-//! acks=all producer and a consumer group. Afterwards each acknowledged record is there exactly once, in order, the group has
+//! acks=all producer of ours, librdkafka's with five requests in flight, and a consumer group. Afterwards each acknowledged record is there exactly once, in order, the group has
 //! read it, and all replicas have the same bytes.
 
-use integration_tests::{Cluster, Coordinator, Group, Scene, Writer, is_reference};
+use integration_tests::{Cluster, Coordinator, Group, Scene, StockWriter, Writer, is_reference};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,8 @@ fn nothing_acknowledged_is_lost_whatever_is_killed_paused_or_restarted() {
     let writer = Writer::start(&cluster.writer("t", PARTITIONS));
     let bootstrap = cluster.bootstrap();
     let group = Group::start(cluster.scene(), &bootstrap, "t", 2);
+    cluster.create_topic("stock", 2, &[]);
+    let stock = StockWriter::start(cluster.scene(), &bootstrap, "stock", 2);
     writer.wait_for_each(50, 20);
     group.wait_for(100, 30);
 
@@ -144,9 +146,12 @@ fn nothing_acknowledged_is_lost_whatever_is_killed_paused_or_restarted() {
     println!("soak: {faults} faults; all must settle now");
     writer.wait_for_each(50, 60);
     cluster.wait_until_in_sync("t", 60);
+    let of_stock = stock.stop();
     let written = writer.stop();
     println!("soak: seed {seed}, {faults} faults: {written}");
     cluster.check_written("t", &written);
+    println!("soak: {} records of librdkafka's producer", of_stock.records());
+    cluster.check_written("stock", &of_stock);
     group.check(&written, 60);
     // No stuck controller: topics are made and deleted.
     cluster.create_topic("after", 3, &[]);
