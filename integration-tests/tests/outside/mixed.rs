@@ -1,6 +1,7 @@
-//! Our brokers and Apache Kafka 3.9's own in one cluster: a cluster of Kafka becomes ours broker by broker and back, under load.
+//! Our brokers and Apache Kafka 3.9's own in one cluster: a cluster of Kafka becomes ours broker by broker and back, under load,
+//! with the controller on either side and, once all brokers are ours, in the coordinator.
 
-use integration_tests::{Cluster, Group, Scene, Writer, is_reference, kafka};
+use integration_tests::{Cluster, Coordinator, Group, Scene, Writer, is_reference, kafka};
 use std::time::Duration;
 
 /// SIGTERM, a start, and everybody in sync: leaders move away and back.
@@ -51,6 +52,10 @@ fn a_cluster_of_kafka_becomes_ours_broker_by_broker_and_back_under_load() {
         println!("{what}: longest gap {:.3} s", writer.take_gap().as_secs_f64());
     };
     phase(&writer, "three of Kafka");
+    // Kafka's brokers could not find it: it leaves the office to brokers while there is one of them.
+    let mut coordinator = Coordinator::start(cluster.scene(), 100_001, &[]);
+    coordinator.wait_until_announced(cluster.scene());
+    assert!((1..=3).contains(&cluster.wait_for_controller(10, |_| true)));
 
     // Two of Kafka and ours, Kafka in office.
     let controller = put_into_office(&mut cluster, &[1, 2]);
@@ -88,9 +93,12 @@ fn a_cluster_of_kafka_becomes_ours_broker_by_broker_and_back_under_load() {
     restart(&mut cluster, 1, Some(false));
     cluster.elect_preferred_leaders("t");
     phase(&writer, "three of ours");
+    cluster.wait_for_controller(20, |id| id == coordinator.id());
+    phase(&writer, "the coordinator in office");
 
     // And back: Kafka reads what ours has written.
     restart(&mut cluster, 2, Some(true));
+    cluster.wait_for_controller(20, |id| (1..=3).contains(&id));
     cluster.elect_preferred_leaders("t");
     phase(&writer, "broker 2 is Kafka's again");
     cluster.wait_until_in_sync("made-by-ours", 30);
