@@ -34,6 +34,8 @@ fn nothing_acknowledged_is_lost_whatever_is_killed_paused_or_restarted() {
         .expect("it is after 1970");
     let seed = number("OTTLA_SOAK_SEED", u64::from(fresh.subsec_nanos()));
     println!("soak: {seconds} s, OTTLA_SOAK_SEED={seed}");
+    // "2.6": in-sync sets through ZooKeeper, truncation by OffsetForLeaderEpoch.
+    let protocol = std::env::var("OTTLA_SOAK_PROTOCOL").unwrap_or_else(|_| "3.9".to_owned());
     let mut random = Random(seed);
 
     let mut cluster = Cluster::start(Scene::with_own_zookeeper("soak"), 3, |b| {
@@ -42,6 +44,7 @@ fn nothing_acknowledged_is_lost_whatever_is_killed_paused_or_restarted() {
             // Rolls and recoveries of more than one segment.
             .set("log.segment.bytes", "500000")
             .set("leader.imbalance.check.interval.seconds", "5")
+            .set("inter.broker.protocol.version", &protocol)
     });
     let mut coordinators: Vec<Coordinator> = if is_reference() {
         Vec::new()
