@@ -13,7 +13,8 @@ use broker_replica::follower::{
     SessionAnswer, Step, Truncation, initial_offset,
 };
 use broker_wire::Request;
-use broker_wire::client::{ClientError, Connection, Options};
+use broker_wire::client::{ClientError, Options};
+use broker_wire::serial::SerialConnection;
 use coordinator_service::InterBrokerProtocol;
 use hashbrown::HashMap;
 use kafka_protocol::messages::FetchResponse;
@@ -56,6 +57,13 @@ enum NoAnswer {
     Stopped,
 }
 
+/// Over what a request goes.
+enum Target {
+    Open(SerialConnection),
+    /// To be connected to.
+    Closed(Option<(String, u16)>, Options),
+}
+
 pub(super) struct FetcherTask {
     key: FetcherKey,
     replication: Arc<Replication>,
@@ -65,7 +73,7 @@ pub(super) struct FetcherTask {
     logs: BrokerLogs,
     protocol: InterBrokerProtocol,
     truncate_on_fetch: bool,
-    connection: Option<Connection>,
+    connection: Option<SerialConnection>,
     /// The leader could not be asked last time: said once, not each second.
     lost: bool,
     log_starts_told: Instant,
@@ -242,15 +250,17 @@ impl FetcherTask {
 
     /// Sends a request and waits for its answer, taking up commands meanwhile.
     async fn ask<R: Request>(&mut self, request: &R, version: i16, may_wait: bool) -> Result<R::Response, NoAnswer> {
-        let open = self.connection.take().filter(|connection| !connection.is_closed());
-        let address = self.address();
-        let options = self.options();
+        let open = self.connection.take().filter(|connection| !connection.is_broken());
+        let target = match open {
+            Some(connection) => Target::Open(connection),
+            None => Target::Closed(self.address(), self.options()),
+        };
         let exchange = pin!(async {
-            let connection = match open {
-                Some(connection) => connection,
-                None => {
+            let mut connection = match target {
+                Target::Open(connection) => connection,
+                Target::Closed(address, options) => {
                     let (host, port) = address.ok_or(NoAnswer::UnknownLeader)?;
-                    Connection::connect(&host, port, options).await?
+                    SerialConnection::connect(&host, port, options).await?
                 }
             };
             let response = connection.send(request, version).await?;

@@ -19,6 +19,7 @@ pub mod frame;
 pub mod guard;
 pub mod header;
 pub mod placeholder;
+pub mod serial;
 
 pub use error_code::ErrorCode;
 pub use kafka_protocol::messages;

@@ -1,0 +1,100 @@
+//! A connection of ours for one request at a time: whoever asks also writes and reads.
+//!
+//! For those who never have two requests on their way (replica fetchers). [`crate::client::Connection`] has tasks of its
+//! own for writing and reading, so that many can share it; each exchange over it wakes four tasks, and waking was the
+//! largest part of what a follower spent on small fetches. Here nobody is woken but by the socket.
+//!
+//! Invariants: as for [`crate::client`]; an exchange that fails or is dropped halfway leaves a connection that is not used
+//! again, because its stream stands in the middle of something.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::protocol::Request;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::apis;
+use crate::client::{ClientError, Closed, Options};
+use crate::codec::{self, EncodeError};
+use crate::frame::FrameBuffer;
+use crate::header;
+
+/// An open connection without tasks. Dropping it closes it.
+#[derive(Debug)]
+pub struct SerialConnection {
+    stream: TcpStream,
+    frames: FrameBuffer,
+    next_correlation_id: i32,
+    client_id: String,
+    request_timeout: Duration,
+    /// An exchange has begun and not ended.
+    broken: bool,
+}
+
+impl SerialConnection {
+    /// Connects by plain TCP. `max_in_flight` is one, whatever the options say.
+    ///
+    /// # Errors
+    /// No connection within the time, or refused.
+    pub async fn connect(host: &str, port: u16, options: Options) -> Result<Self, ClientError> {
+        let failed = |error: std::io::Error| ClientError::Connect {
+            address: format!("{host}:{port}"),
+            error: Arc::new(error),
+        };
+        let stream = tokio::time::timeout(options.connect_timeout, TcpStream::connect((host, port)))
+            .await
+            .unwrap_or_else(|elapsed| Err(elapsed.into()))
+            .map_err(failed)?;
+        stream.set_nodelay(true).map_err(failed)?;
+        Ok(Self {
+            stream,
+            frames: FrameBuffer::new(options.max_response_len),
+            next_correlation_id: 0,
+            client_id: options.client_id,
+            request_timeout: options.request_timeout,
+            broken: false,
+        })
+    }
+
+    /// Whether the last exchange has not ended well: then the next one fails.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Sends a request and waits for its response.
+    ///
+    /// # Errors
+    /// The connection is of no use any more.
+    pub async fn send<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, ClientError> {
+        if core::mem::replace(&mut self.broken, true) {
+            return Err(ClientError::Closed(Closed::ByUs));
+        }
+        let limit = self.request_timeout;
+        let response = tokio::time::timeout(limit, self.exchange(request, version))
+            .await
+            .unwrap_or(Err(ClientError::Closed(Closed::Timeout(limit))))?;
+        self.broken = false;
+        Ok(response)
+    }
+
+    async fn exchange<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, ClientError> {
+        let transport =
+            |error: &dyn core::fmt::Display| ClientError::Closed(Closed::Transport(error.to_string().into()));
+        let api = apis::api(R::KEY).ok_or(EncodeError::UnknownApi(R::KEY))?;
+        let expected = self.next_correlation_id;
+        self.next_correlation_id = expected.wrapping_add(1);
+        let frame = codec::encode_request(expected, &self.client_id, version, request)?;
+        self.stream.write_all(&frame).await.map_err(|error| transport(&error))?;
+        let answer = self.frames.read_frame(&mut self.stream).await;
+        let answer = answer.map_err(|error| transport(&error))?;
+        let answer = answer.ok_or(ClientError::Closed(Closed::ByPeer))?;
+        let malformed = |malformed| ClientError::Closed(Closed::Malformed(malformed));
+        let (found, body) =
+            header::parse_response_header(&answer, api.response_header_version(version)).map_err(malformed)?;
+        if found != expected {
+            return Err(ClientError::Closed(Closed::Correlation { expected, found }));
+        }
+        codec::decode_response::<R>(version, body).map_err(malformed)
+    }
+}
