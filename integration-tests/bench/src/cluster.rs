@@ -161,7 +161,7 @@ impl Broker {
     }
 }
 
-/// Brokers of one target. Killed when dropped, and their data removed.
+/// Brokers of one target. Killed when dropped.
 pub(crate) struct Cluster {
     /// Whose.
     pub(crate) target: Target,
@@ -299,7 +299,7 @@ impl Cluster {
         ]);
         let mut timed_out = false;
         let what = format!("creating {topic}");
-        eventually(120, &what, Duration::from_millis(100), || {
+        eventually(300, &what, Duration::from_millis(100), || {
             let answer = self.controller()?.call(&request, 4)?;
             let code = answer.topics.first().map_or(-1, |it| it.error_code);
             match code {
@@ -372,15 +372,10 @@ impl Cluster {
     }
 }
 
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        for broker in &mut self.brokers {
-            broker.process = None;
-        }
-        // The logs of programs stay, for whoever wants to know why; the data is large and nobody's.
-        for broker in &self.brokers {
-            let _ = fs::remove_dir_all(broker.directory.join("data"));
-        }
+impl Cluster {
+    /// Where the brokers' data lies: large, and nobody's once they have ended.
+    pub(crate) fn data(&self) -> Vec<PathBuf> {
+        self.brokers.iter().map(|it| it.directory.join("data")).collect()
     }
 }
 

@@ -18,6 +18,7 @@ mod table;
 mod wire;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -122,6 +123,7 @@ fn run(command_line: &CommandLine) -> Result<bool> {
         targets,
         memory: command_line.memory << 30,
         held: Vec::new(),
+        data: Vec::new(),
         zookeeper_port: command_line.port,
         directory,
         failures: 0,
@@ -129,15 +131,34 @@ fn run(command_line: &CommandLine) -> Result<bool> {
     for round in 0..command_line.rounds {
         for kind in Kind::ALL {
             let scenarios: Vec<&Scenario> = wanted.iter().copied().filter(|it| it.kind == kind).collect();
-            if !scenarios.is_empty() {
-                bench.round(round, kind, &scenarios)?;
+            if scenarios.is_empty() {
+                continue;
+            }
+            // A cluster less must not cost the figures that are there.
+            if let Err(error) = bench.round(round, kind, &scenarios) {
+                bench.failures += 1;
+                eprintln!("bench: FAILED: round {}, {}: {error}", round + 1, kind.name());
+            }
+            // Now, and again after each: a run is long, and may be ended.
+            if let Some(file) = &command_line.json {
+                fs::write(file, format!("{:#}\n", bench.results.json()))
+                    .doing(|| format!("writing {}", file.display()))?;
             }
         }
     }
     let order: Vec<&str> = wanted.iter().map(|it| it.name).collect();
     println!("{}", bench.results.table(&order));
-    if let Some(file) = &command_line.json {
-        fs::write(file, format!("{:#}\n", bench.results.json())).doing(|| format!("writing {}", file.display()))?;
+    eprintln!(
+        "bench: removing the data of all brokers; their logs stay in {}",
+        bench.directory.display()
+    );
+    for data in &bench.data {
+        match fs::remove_dir_all(data) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                eprintln!("bench: {} stays: {error}", data.display());
+            }
+            _ => {}
+        }
     }
     Ok(bench.failures == 0)
 }
@@ -190,6 +211,8 @@ struct Bench {
     /// How many bytes to keep between measurements, and those that are kept.
     memory: usize,
     held: Vec<u8>,
+    /// Of clusters that have ended. Not removed at once: that keeps the disk busy, for minutes after 30,000 replicas.
+    data: Vec<PathBuf>,
     zookeeper_port: u16,
     directory: PathBuf,
     failures: usize,
@@ -222,7 +245,7 @@ impl Bench {
         Ok(())
     }
 
-    fn cluster(&self, round: usize, kind: Kind, target: usize) -> Result<Cluster> {
+    fn cluster(&mut self, round: usize, kind: Kind, target: usize) -> Result<Cluster> {
         let target = &self.targets[target];
         let port = target.first_port + 10 * kind as u16;
         let name = format!("{}-{round}", kind.name());
@@ -234,6 +257,7 @@ impl Bench {
             port,
             &self.directory,
         )?;
+        self.data.extend(cluster.data());
         cluster.start()?;
         Ok(cluster)
     }
