@@ -169,6 +169,14 @@ pub(crate) enum Happening {
         life: u64,
     },
     Client(usize),
+    Kill {
+        pid: Pid,
+        life: u64,
+    },
+    ElectPreferred {
+        pid: Pid,
+        life: u64,
+    },
     Fault,
     /// A fault of some length ends.
     Heal(u64),
@@ -433,6 +441,18 @@ impl Cluster {
             Happening::Resume { pid, life } => {
                 if self.processes[pid].life == life {
                     self.resume(pid);
+                }
+            }
+            Happening::Kill { pid, life } => {
+                if self.is_life(pid, life) && !self.faults.over {
+                    self.kill(pid, false);
+                    let after = self.random.between(1, 5_000);
+                    self.later(after, Happening::Restart { pid, life });
+                }
+            }
+            Happening::ElectPreferred { pid, life } => {
+                if self.is_life(pid, life) {
+                    self.elect_preferred(pid);
                 }
             }
             Happening::Client(client) => self.client_acts(client),

@@ -16,7 +16,7 @@ const MAX_TOPICS: usize = 3;
 
 #[derive(Default)]
 pub(crate) struct Faults {
-    over: bool,
+    pub(crate) over: bool,
     last: u64,
     lasting: Vec<(u64, Lasting)>,
     topics_made: u32,
@@ -122,7 +122,7 @@ impl Cluster {
         {
             pid = holder;
         }
-        match self.random.below(16) {
+        match self.random.below(18) {
             0 | 1 => {
                 let torn = self.settings.torn && self.random.chance(80);
                 self.kill(pid, torn);
@@ -182,18 +182,44 @@ impl Cluster {
             12 | 13 => self.reassign(holder),
             14 => {
                 if let Some(holder) = holder {
-                    let ask = Ask::ElectLeaders {
-                        unclean: false,
-                        partitions: None,
-                    };
-                    self.call(Caller::Administrator, holder, Request::Ask(ask));
+                    self.elect_preferred(holder);
                 }
             }
+            15 | 16 => self.isolate_controller_from_one(holder),
             _ => {
                 self.noise = self.random.below(300);
                 self.lasting(Lasting::Noise);
             }
         }
+    }
+
+    /// The controller and one broker do not hear each other, leaderships move meanwhile, and then the controller dies: the
+    /// broker hears of the leader epoch after the one that it has missed.
+    fn isolate_controller_from_one(&mut self, holder: Option<Pid>) {
+        let Some(holder) = holder else { return };
+        let others: Vec<Pid> = (0..self.processes.len())
+            .filter(|pid| *pid != holder && self.processes[*pid].is_broker())
+            .collect();
+        let Some(other) = self.random.pick(&others) else { return };
+        let pair = (holder.min(other), holder.max(other));
+        trace!(self, "cut the controller from one: {pair:?}");
+        self.cut.insert(pair);
+        self.lasting(Lasting::Cut(vec![pair]));
+        let after = self.random.between(100, 2_000);
+        let life = self.processes[holder].life;
+        self.later(after, Happening::ElectPreferred { pid: holder, life });
+        if !self.settings.torn && self.random.chance(70) {
+            let after = after + self.random.between(10, 1_000);
+            self.later(after, Happening::Kill { pid: holder, life });
+        }
+    }
+
+    pub(crate) fn elect_preferred(&mut self, pid: Pid) {
+        let ask = Ask::ElectLeaders {
+            unclean: false,
+            partitions: None,
+        };
+        self.call(Caller::Administrator, pid, Request::Ask(ask));
     }
 
     fn lasting(&mut self, what: Lasting) {
