@@ -11,6 +11,7 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What is about to be done, as a [`Faults`] sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,6 +96,21 @@ impl<T> DiskContext<T> for io::Result<T> {
 #[derive(Clone, Default)]
 pub struct Disk {
     faults: Option<Arc<dyn Faults>>,
+    /// How many handles of index files are kept open.
+    kept: Arc<AtomicUsize>,
+}
+
+/// How many handles of index files are kept open at most, so that ten thousand partitions that come, or come back, at once
+/// do not take three handles each. Kafka maps its indexes and closes the handle.
+pub(crate) const MAX_KEPT: usize = 4_096;
+
+/// The right to keep a handle open; given back when dropped.
+pub(crate) struct Kept(Arc<AtomicUsize>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for Disk {
@@ -111,7 +127,17 @@ impl Disk {
 
     /// The machine's disks with `faults` in front of them.
     pub fn faulty(faults: Arc<dyn Faults>) -> Self {
-        Self { faults: Some(faults) }
+        Self {
+            faults: Some(faults),
+            ..Self::default()
+        }
+    }
+
+    /// The right to keep another handle open, if there are not too many: else it is to be closed after use.
+    pub(crate) fn keep(&self) -> Option<Kept> {
+        let more = |kept| (kept < MAX_KEPT).then_some(kept + 1);
+        let kept = self.kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        kept.ok().map(|_| Kept(self.kept.clone()))
     }
 
     /// A disk on which every `operation` fails with `errno`.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::disk::{Disk, DiskContext, DiskError};
+use crate::disk::{Disk, DiskContext, DiskError, Kept};
 
 /// The directory of a log, shared by its files: it is renamed when the log is deleted.
 #[derive(Debug)]
@@ -47,7 +47,8 @@ pub(super) struct IndexFile<const N: usize> {
 
 struct Open<const N: usize> {
     /// `None` while nobody has needed it for a while: a thousand idle partitions must not hold two thousand handles.
-    file: Option<Arc<File>>,
+    /// Nor where too many are open already.
+    file: Option<(Arc<File>, Kept)>,
     /// Entries in the file.
     count: usize,
     /// The newest of them; the last one is the last of the file. All of them while there are few.
@@ -103,7 +104,7 @@ impl<const N: usize> IndexFile<N> {
         }
         self.disk.set_len(&file, &path, len)?;
         *state = Some(Open {
-            file: Some(Arc::new(file)),
+            file: self.keep(Arc::new(file)),
             count: 0,
             tail: Vec::new(),
             len,
@@ -127,12 +128,16 @@ impl<const N: usize> IndexFile<N> {
 
     /// The file's handle.
     fn handle(&self, open: &mut Open<N>) -> Result<Arc<File>, DiskError> {
-        if let Some(file) = &open.file {
+        if let Some((file, _)) = &open.file {
             return Ok(file.clone());
         }
         let file = Arc::new(self.disk.open_existing(&self.path())?);
-        open.file = Some(file.clone());
+        open.file = self.keep(file.clone());
         Ok(file)
+    }
+
+    fn keep(&self, file: Arc<File>) -> Option<(Arc<File>, Kept)> {
+        self.disk.keep().map(|kept| (file, kept))
     }
 
     fn load(&self) -> Result<Open<N>, DiskError> {
@@ -154,7 +159,7 @@ impl<const N: usize> IndexFile<N> {
             }
         }
         let mut open = Open {
-            file: Some(Arc::new(file)),
+            file: self.keep(Arc::new(file)),
             count: used,
             tail: Vec::new(),
             len,
@@ -386,5 +391,36 @@ impl<const N: usize> IndexFile<N> {
 impl<const N: usize> Open<N> {
     fn tail_start(&self) -> usize {
         self.count - self.tail.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_read_and_written_also_where_too_many_handles_are_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::real();
+        let others: Vec<Kept> = std::iter::from_fn(|| disk.keep()).collect();
+        assert!(!others.is_empty());
+        let index = IndexFile::<8>::new(disk.clone(), SharedDir::new(dir.path()), "0.index".to_owned());
+        index.create(800).unwrap();
+        for entry in 1..=50u64 {
+            index.append(entry.to_be_bytes()).unwrap();
+        }
+        index.sync().unwrap();
+        assert_eq!(index.last().unwrap(), Some(50u64.to_be_bytes()));
+        assert!(index.state.lock().as_ref().unwrap().file.is_none());
+        index.close();
+        assert_eq!(index.last().unwrap(), Some(50u64.to_be_bytes()));
+
+        drop(others);
+        index.append(51u64.to_be_bytes()).unwrap();
+        assert!(index.state.lock().as_ref().unwrap().file.is_some());
+        assert_eq!(index.last().unwrap(), Some(51u64.to_be_bytes()));
+        index.rest();
+        let all: Vec<Kept> = std::iter::from_fn(|| disk.keep()).collect();
+        assert_eq!(all.len(), crate::disk::MAX_KEPT);
     }
 }

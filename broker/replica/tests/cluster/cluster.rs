@@ -832,7 +832,7 @@ impl Cluster {
             self.later(after, broken);
             if self.random.chance(60) {
                 let late = self.random.chance(50);
-                let after = self.random.between(0, if late { 4_000 } else { 50 });
+                let after = self.random.between(0, if late { 12_000 } else { 50 });
                 self.later(
                     after,
                     Happening::Request {
