@@ -122,7 +122,7 @@ impl Cluster {
         {
             pid = holder;
         }
-        match self.random.below(18) {
+        match self.random.below(19) {
             0 | 1 => {
                 let torn = self.settings.torn && self.random.chance(80);
                 self.kill(pid, torn);
@@ -185,7 +185,14 @@ impl Cluster {
                     self.elect_preferred(holder);
                 }
             }
-            15 | 16 => self.isolate_controller_from_one(holder),
+            15 => {
+                // As an operator does who wants another controller; the one there is does not know yet.
+                trace!(self, "/controller is deleted");
+                let delete = zk_schema::Op::delete(zk_schema::controller::PATH, None);
+                // It may be free anyway.
+                let _ = self.zk.multi(0, &[delete]);
+            }
+            16 | 17 => self.isolate_controller_from_one(holder),
             _ => {
                 self.noise = self.random.below(300);
                 self.lasting(Lasting::Noise);
