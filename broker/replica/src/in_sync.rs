@@ -205,7 +205,10 @@ impl LeaderState {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use model::BrokerEpoch;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::leader::{FollowerFetch, PartitionState};
@@ -472,5 +475,117 @@ mod tests {
         let found = leader.high_watermark(Offset(100), 1, Millis(1_000_000), LAG, |_| true);
         assert_eq!(found, Some(Offset(-1)), "until it fetches");
         assert!(leader.propose_shrink(Offset(100), Millis(1_000_000), LAG).is_none());
+    }
+
+    /// What may happen to a leader, in any order.
+    #[derive(Clone, Debug)]
+    enum Happening {
+        Append(i64),
+        Fetch(i32, i64),
+        Expand(i32),
+        Shrink,
+        /// The controller accepts what is in flight.
+        Accept,
+        /// It refuses; or it accepts, and the answer is lost or comes as an error.
+        Refuse(Refusal, bool),
+        /// It speaks first, a number of leader epochs later.
+        Elect(i32),
+    }
+
+    fn happening() -> impl Strategy<Value = Happening> {
+        let refusal = prop_oneof![
+            Just((Refusal::NotAttempted, false)),
+            any::<bool>().prop_map(|done| (Refusal::OutOfDate, done)),
+            any::<bool>().prop_map(|done| (Refusal::Other, done)),
+        ];
+        prop_oneof![
+            (0..5i64).prop_map(Happening::Append),
+            (2..5i32, 0..8i64).prop_map(|(replica, behind)| Happening::Fetch(replica, behind)),
+            (2..5i32).prop_map(Happening::Expand),
+            Just(Happening::Shrink),
+            Just(Happening::Accept),
+            refusal.prop_map(|(refusal, done)| Happening::Refuse(refusal, done)),
+            (1..3i32).prop_map(Happening::Elect),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        /// Whoever the controller may elect has everything below the high watermark, whatever became of the answers.
+        #[test]
+        fn the_high_watermark_is_never_past_who_may_be_elected(happenings in proptest::collection::vec(happening(), 1..60)) {
+            let mut leader = LeaderState::new(BrokerId(1), &state(5, 7, &[1, 2, 3, 4], &[1, 2]), Offset(10), Millis(0));
+            let mut log_end = Offset(10);
+            let mut high_watermark = Offset(0);
+            // How far the followers really are.
+            let mut ends = BTreeMap::new();
+            let mut now = Millis(1_000_000);
+            // The controller's own state.
+            let (mut isr, mut epoch) = (ids(&[1, 2]), 7);
+            for happening in happenings {
+                now = Millis(now.0 + 10_000);
+                let in_flight = leader.pending.clone();
+                // Only what was proposed on top of the controller's own state is done.
+                let doable = in_flight.clone().filter(|it| it.partition_epoch.0 == epoch);
+                match happening {
+                    Happening::Append(records) => log_end = Offset(log_end.0 + records),
+                    Happening::Fetch(replica, behind) => {
+                        // Followers do not go back while they follow one leader.
+                        let end = ends.entry(BrokerId(replica)).or_insert(Offset(0));
+                        *end = Offset((log_end.0 - behind).max(end.0));
+                        let offset = end.0;
+                        leader.record_fetch(&fetch(replica, offset, log_end.0, now.0));
+                    }
+                    Happening::Expand(replica) => {
+                        let before = leader.is_in_flight();
+                        let made = leader.propose_expansion(BrokerId(replica), high_watermark, |_| true);
+                        prop_assert!(made.is_none() || !before, "one in flight");
+                    }
+                    Happening::Shrink => {
+                        let before = leader.is_in_flight();
+                        let made = leader.propose_shrink(log_end, now, LAG);
+                        prop_assert!(made.is_none() || !before, "one in flight");
+                        prop_assert!(made.is_none_or(|it| it.isr.contains(&BrokerId(1))), "the leader stays");
+                    }
+                    Happening::Accept => {
+                        if let Some(proposal) = doable {
+                            isr.clone_from(&proposal.isr);
+                            epoch += 1;
+                            let answer = Answer::Accepted {
+                                leader_epoch: proposal.leader_epoch,
+                                partition_epoch: PartitionEpoch(epoch),
+                                isr: proposal.isr.clone(),
+                            };
+                            leader.answered(&proposal, &answer);
+                        }
+                    }
+                    Happening::Refuse(refusal, done) => {
+                        if let Some(proposal) = doable.filter(|_| done) {
+                            isr.clone_from(&proposal.isr);
+                            epoch += 1;
+                        }
+                        // "Not attempted" is said only of the epochs that the controller has, so never of what is done.
+                        let is_current = in_flight.as_ref().is_some_and(|it| it.partition_epoch.0 == epoch);
+                        if let Some(proposal) = in_flight.filter(|_| refusal != Refusal::NotAttempted || is_current) {
+                            leader.answered(&proposal, &Answer::Refused(refusal));
+                        }
+                    }
+                    Happening::Elect(by) => {
+                        epoch += 1;
+                        let isr: Vec<i32> = isr.iter().map(|id| id.0).collect();
+                        let word = state(leader.leader_epoch.0 + by, epoch, &[1, 2, 3, 4], &isr);
+                        leader.re_elected(&word, log_end, now);
+                    }
+                }
+                if let Some(to) = leader.high_watermark(log_end, 1, now, LAG, |_| true) {
+                    high_watermark = high_watermark.max(to);
+                }
+                prop_assert!(high_watermark <= log_end);
+                for member in isr.iter().filter(|id| **id != BrokerId(1)) {
+                    let end = ends.get(member).copied().unwrap_or(Offset(0));
+                    prop_assert!(end >= high_watermark, "{member:?} has {end:?} of {high_watermark:?}");
+                }
+            }
+        }
     }
 }
