@@ -106,17 +106,62 @@ impl Cluster {
     /// The broker to which clients are sent with what is for the controller: Kafka's others refuse it.
     fn controller_for_clients(&self, topic: &str) -> &Broker {
         eventually(20, "somebody tells of a controller", || {
-            for broker in &self.brokers {
-                let told = Connection::open_within(broker.port(), Duration::from_secs(2))
-                    .and_then(|mut c| c.topic_metadata(topic));
-                let Ok(told) = told else { continue };
-                let port = told.ports.get(&told.controller).copied();
-                if let Some(controller) = self.brokers.iter().find(|b| Some(b.port()) == port) {
-                    return Ok(controller);
-                }
-            }
-            Err("nobody does".to_owned())
+            self.told_controller(topic).ok_or_else(|| "nobody does".to_owned())
         })
+    }
+
+    fn told_controller(&self, topic: &str) -> Option<&Broker> {
+        self.brokers.iter().find_map(|broker| {
+            let told = Connection::open_within(broker.port(), Duration::from_secs(1))
+                .and_then(|mut c| c.topic_metadata(topic))
+                .ok()?;
+            let port = told.ports.get(&told.controller).copied();
+            self.brokers.iter().find(|b| Some(b.port()) == port)
+        })
+    }
+
+    /// Asks once for a topic to be made or deleted, whatever comes of it.
+    pub fn try_topic(&self, topic: &str, make: bool) {
+        let Some(controller) = self.told_controller(topic) else {
+            return;
+        };
+        let asked = Connection::open_within(controller.port(), Duration::from_secs(2)).and_then(|mut c| {
+            if make {
+                c.create_topic(topic, 2, 3, &[])
+            } else {
+                c.delete_topic(topic)
+            }
+        });
+        // It may be refused, or nobody may answer: that is what faults are for.
+        drop(asked);
+    }
+
+    /// Deletes all topics whose names begin so, and waits until no broker and no znode has a trace of them.
+    pub fn delete_topics(&self, prefix: &str, seconds: u64) {
+        eventually(seconds, &format!("all traces of {prefix}… are gone"), || {
+            let mut traces = Vec::new();
+            for path in ["/brokers/topics", "/config/topics", "/admin/delete_topics"] {
+                let names = self.znodes().children(path).map_err(|e| e.to_string())?;
+                let names: Vec<_> = names.into_iter().filter(|n| n.starts_with(prefix)).collect();
+                if path == "/brokers/topics" {
+                    names.iter().for_each(|topic| self.try_topic(topic, false));
+                }
+                traces.extend(names.into_iter().map(|name| format!("{path}/{name}")));
+            }
+            for directory in self.brokers.iter().flat_map(Broker::log_directories) {
+                let files = std::fs::read_dir(&directory).map_err(|e| e.to_string())?.flatten();
+                let names = files.map(|f| f.file_name().to_string_lossy().into_owned());
+                traces.extend(
+                    names
+                        .filter(|n| n.starts_with(prefix))
+                        .map(|name| format!("{}/{name}", directory.display())),
+                );
+            }
+            match traces.len() {
+                0 => Ok(()),
+                count => Err(format!("{count} traces, such as {:?}", &traces[..count.min(5)])),
+            }
+        });
     }
 
     /// Lets the preferred replica of each partition lead, and waits until it does for those of a topic.

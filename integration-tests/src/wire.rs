@@ -12,6 +12,7 @@ const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
 const METADATA: i16 = 3;
 const CREATE_TOPICS: i16 = 19;
+const DELETE_TOPICS: i16 = 20;
 const INIT_PRODUCER_ID: i16 = 22;
 const ELECT_LEADERS: i16 = 43;
 
@@ -196,6 +197,24 @@ impl Connection {
         let (_, mut answer) = self.receive()?;
         if answer.remaining() < 4 + 4 + 2 + topic.len() + 2 {
             return Err(malformed("a short CreateTopics answer"));
+        }
+        answer.advance(4 + 4 + 2 + topic.len());
+        Ok(answer.get_i16())
+    }
+
+    /// Deletes a topic (version 1) and waits for the controller; gives the error code.
+    ///
+    /// # Errors
+    /// As for [`Connection::receive`].
+    pub fn delete_topic(&mut self, topic: &str) -> Result<i16> {
+        let mut body = BytesMut::new();
+        body.put_i32(1);
+        put_string(&mut body, topic);
+        body.put_i32(30_000);
+        self.send(DELETE_TOPICS, 1, &body)?;
+        let (_, mut answer) = self.receive()?;
+        if answer.remaining() < 4 + 4 + 2 + topic.len() + 2 {
+            return Err(malformed("a short DeleteTopics answer"));
         }
         answer.advance(4 + 4 + 2 + topic.len());
         Ok(answer.get_i16())

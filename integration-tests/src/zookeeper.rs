@@ -78,7 +78,7 @@ impl ZooKeeper {
     }
 
     fn wait_until_it_answers(&mut self) {
-        eventually(30, "ZooKeeper answers", || {
+        eventually(60, "ZooKeeper answers", || {
             if let Some(status) = self.process.ended() {
                 panic!("ZooKeeper ended with {status}:\n{}", self.process.log());
             }

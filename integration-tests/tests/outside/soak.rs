@@ -43,6 +43,7 @@ fn nothing_acknowledged_is_lost_whatever_is_killed_paused_or_restarted() {
             .set("replica.lag.time.max.ms", "3000")
             // Rolls and recoveries of more than one segment.
             .set("log.segment.bytes", "500000")
+            .set("log.segment.delete.delay.ms", "500")
             .set("leader.imbalance.check.interval.seconds", "5")
             .set("inter.broker.protocol.version", &protocol)
     });
@@ -140,6 +141,11 @@ fn nothing_acknowledged_is_lost_whatever_is_killed_paused_or_restarted() {
             }
         }
         faults += 1;
+        // Topics come and go meanwhile, or try to.
+        cluster.try_topic(&format!("brief-{faults}"), true);
+        if faults > 2 {
+            cluster.try_topic(&format!("brief-{}", faults - 2), false);
+        }
         // Sometimes the next fault comes before this one has healed; then two of three may be missing, and nobody may write.
         if random.below(3) > 0 {
             writer.wait_for_each(20, 60);
@@ -156,6 +162,7 @@ fn nothing_acknowledged_is_lost_whatever_is_killed_paused_or_restarted() {
     println!("soak: {} records of librdkafka's producer", of_stock.records());
     cluster.check_written("stock", &of_stock);
     group.check(&written, 60);
-    // No stuck controller: topics are made and deleted.
+    // No stuck controller, no stuck deletion.
+    cluster.delete_topics("brief-", 120);
     cluster.create_topic("after", 3, &[]);
 }

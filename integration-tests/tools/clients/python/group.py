@@ -12,10 +12,11 @@ def main(bootstrap, topic, group):
     faulthandler.register(signal.SIGUSR1)
     stopping = []
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
+    # No log lines of librdkafka: they would come between the words of a line here.
     consumer = Consumer({
         "bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False,
         "session.timeout.ms": 6000, "check.crcs": True, "reconnect.backoff.max.ms": 1000, "socket.timeout.ms": 5000,
-        "topic.metadata.refresh.interval.ms": 5000,
+        "topic.metadata.refresh.interval.ms": 5000, "log_level": 0,
     })
     consumer.subscribe([topic])
     while not stopping:

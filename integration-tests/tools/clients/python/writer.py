@@ -11,11 +11,12 @@ from confluent_kafka import Producer
 def main(bootstrap, topic, partitions):
     stopping, refused = [], []
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
+    # No log lines of librdkafka: they would come between the words of a line here.
     producer = Producer({
         "bootstrap.servers": bootstrap, "enable.idempotence": True, "acks": "all", "linger.ms": 5,
         "message.timeout.ms": 120000, "socket.timeout.ms": 5000, "reconnect.backoff.max.ms": 1000,
-        "topic.metadata.refresh.interval.ms": 5000, "retry.backoff.ms": 50, "retry.backoff.max.ms": 200,
-    }, logger=None)
+        "topic.metadata.refresh.interval.ms": 5000, "log_level": 0, "retry.backoff.ms": 50, "retry.backoff.max.ms": 200,
+    })
 
     def delivered(error, message):
         if error:
