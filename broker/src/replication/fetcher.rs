@@ -512,3 +512,7 @@ impl FetcherTask {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "fetcher_tests.rs"]
+mod tests;
