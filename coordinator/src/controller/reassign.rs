@@ -185,6 +185,12 @@ impl Active {
         if current.replicas.is_empty() || self.image.is_being_deleted(&partition.topic) {
             return Err(Refusal::UnknownTopicOrPartition);
         }
+        // A replica that was being added may be the last one in sync. Going back without it would delete the only log with
+        // all that was committed, as Kafka 3.9 does with ZooKeeper; with KRaft it refuses.
+        let in_sync = self.image.leadership(partition).map_or(&[][..], |it| &it.isr);
+        if !in_sync.is_empty() && !assignment.replicas.iter().any(|id| in_sync.contains(id)) {
+            return refuse("None of the replicas that would be left is in sync.");
+        }
         Ok(assignment)
     }
 

@@ -21,10 +21,11 @@ impl Active {
         self.discard_notes(znodes::LOG_DIR_EVENTS).await?;
         self.discard_notes(znodes::ISR_CHANGES).await?;
         self.load().await?;
+        // Before deletions are looked at, because a leader may go with it.
+        self.distrust_restarted().await?;
         self.load_deletions().await?;
         self.send_metadata(self.image.live_or_shutting_down(), []);
 
-        self.distrust_restarted().await?;
         let told = self.start_partitions().await?;
         self.start_replicas(&told).await?;
         tracing::info!(

@@ -33,6 +33,8 @@ pub(crate) const CALL_TIMEOUT: i64 = 3_000;
 pub(crate) const LAG_MAX: i64 = 3_000;
 /// `min.insync.replicas`.
 pub(crate) const MIN_ISR: i32 = 2;
+/// A session that has been silent since its process died.
+const NEVER_AGAIN: i64 = -1;
 /// The tag of watches that are about the race for `/controller`.
 pub(crate) const RACE: u64 = 0;
 
@@ -421,7 +423,7 @@ impl Cluster {
             }
             Happening::SessionTimeout { pid, session, since } => {
                 let process = &self.processes[pid];
-                if process.server_session != session || process.silent_since == Some(since) {
+                if since == NEVER_AGAIN || process.server_session != session || process.silent_since == Some(since) {
                     self.expire(pid, session);
                 }
             }
@@ -516,6 +518,11 @@ impl Cluster {
         }
         self.check.died(id);
         self.fall_silent(pid);
+        // The next life has a session of its own; nobody goes on with this one.
+        let since = self.processes[pid].silent_since.unwrap_or(self.now);
+        let left = since + SESSION_TIMEOUT - self.now;
+        let since = NEVER_AGAIN;
+        self.later(left, Happening::SessionTimeout { pid, session, since });
         // With the machine goes the guardian.
         if !torn && self.random.chance(70) {
             let after = self.random.between(5, 100);

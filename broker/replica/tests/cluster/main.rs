@@ -84,7 +84,7 @@ fn play(seed: u64, trace: bool) -> Totals {
         truncate_on_fetch: random.chance(60),
         sessions: random.chance(60),
         torn: random.chance(40),
-        duration: random.between(4_000, 30_000),
+        duration: random.between(4_000, 24_000),
     };
     let mut processes = Vec::new();
     for id in 1..=settings.brokers {
