@@ -318,6 +318,8 @@ mod tests {
         check("", 5, 3, 2);
         check("a", 0, 10, 7); //             97 × 31 = 3007
         check("orders", 0, 1, 0);
-        check("orders", 1, 4, fetcher_id(&TopicPartition::new("orders", 5), 4));
+        check("orders", 1, 4, 0);
+        check("orders", 5, 7, 1);
+        check("__consumer_offsets", 49, 16, 6);
     }
 }
