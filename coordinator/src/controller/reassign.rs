@@ -65,7 +65,8 @@ impl Active {
         Reply::ListPartitionReassignments(moving.collect())
     }
 
-    /// `/admin/reassign_partitions` has come or changed. Returns the partitions that are being reassigned because of it.
+    /// `/admin/reassign_partitions` has come or changed. Returns the partitions whose reassignment has been started now, not
+    /// those that were on their way: a controller that takes over has to go on with them.
     pub(super) async fn legacy_reassignment_changed(&mut self) -> Result<BTreeSet<TopicPartition>, CannotGoOn> {
         let Some(asked) = self.legacy_reassignments(true).await? else {
             return Ok(BTreeSet::new());
@@ -75,7 +76,6 @@ impl Active {
         for (partition, target) in asked {
             if self.image.reassigning.contains(&partition) && self.image.assignment(&partition).target() == target {
                 // On its way already; this is the znode as this controller, or an earlier one, has seen it.
-                outcomes.insert(partition, Ok(()));
                 continue;
             }
             match self.plan_reassignment(&partition, Some(&target), false) {
