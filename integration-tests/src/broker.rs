@@ -344,31 +344,40 @@ impl Broker {
     /// Starts it again after it has ended, and waits until it serves.
     ///
     /// After a kill, the znode of its dead session is still there for a while: ours waits for it to go, Kafka's refuses
-    /// to start until then and is started again, as its supervisor would do.
+    /// to start until then. Ours gives up where ZooKeeper ends its session during the start. Either is started again, as
+    /// its supervisor would do.
     pub fn start_again(&mut self) {
         assert!(self.process.ended().is_some(), "broker {} still runs", self.setup.id);
         self.starts += 1;
-        if self.setup.kafka {
-            eventually(90, "the broker starts again", || {
-                self.process = start_process(&self.setup);
-                loop {
-                    let log = self.log();
-                    if log.matches(STARTED).count() >= self.starts {
-                        return Ok(());
-                    }
-                    if let Some(status) = self.process.ended() {
-                        assert!(
-                            tail(&log, 80).contains("NodeExists"),
-                            "ended with {status}:\n{}",
-                            tail(&log, 40)
-                        );
-                        return Err(format!("ended with {status}"));
-                    }
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-            });
+        let excuse = if self.setup.kafka {
+            "NodeExists"
         } else {
+            "zookeeper session has expired"
+        };
+        eventually(90, "the broker starts again", || {
+            let before = self.log().len();
             self.process = start_process(&self.setup);
+            let deadline = Instant::now() + Duration::from_secs(60);
+            loop {
+                let log = self.log();
+                if log.matches(STARTED).count() >= self.starts {
+                    return Ok(());
+                }
+                if let Some(status) = self.process.ended() {
+                    let said = log.get(before..).unwrap_or(&log);
+                    assert!(said.contains(excuse), "ended with {status}:\n{}", tail(&log, 40));
+                    return Err(format!("ended with {status}"));
+                }
+                assert!(
+                    Instant::now() < deadline,
+                    "broker {} has not started again after 60 s:\n{}",
+                    self.setup.id,
+                    tail(&log, 40)
+                );
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        if !self.setup.kafka {
             self.wait_until_started();
         }
     }
