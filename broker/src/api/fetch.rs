@@ -224,6 +224,8 @@ async fn read_or_wait(
             break;
         }
         waiter.wait(left).await;
+        // Behind the requests that have arrived already: what they append goes out with this answer, not with one more.
+        tokio::task::yield_now().await;
         outcomes = read(cx, fetcher, context, false);
     }
     outcomes
