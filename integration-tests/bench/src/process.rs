@@ -250,6 +250,8 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     #[test]
@@ -262,13 +264,18 @@ mod tests {
 
     #[test]
     fn a_process_is_counted_with_its_children() {
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let me = std::process::id();
-        let of_me = of_one(me).unwrap();
-        let of_both = Usage::of(&[me]);
-        assert!(of_both.threads > of_me.threads, "{of_both:?}, {of_me:?}");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let script = "sleep 5 & echo ready; wait";
+        let mut parent = Command::new("sh")
+            .args(["-c", script])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = [0; 6];
+        parent.stdout.take().unwrap().read_exact(&mut ready).unwrap();
+        assert_eq!(of_one(parent.id()).unwrap().threads, 1.0);
+        assert_eq!(Usage::of(&[parent.id()]).threads, 2.0);
+        parent.kill().unwrap();
+        parent.wait().unwrap();
         assert_eq!(Usage::of(&[]), Usage::default());
     }
 }
