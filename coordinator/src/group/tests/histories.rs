@@ -96,6 +96,21 @@ struct Clients {
     /// Members of each generation that had an answer to their join.
     joined: BTreeMap<i32, BTreeSet<Arc<str>>>,
     leaders: BTreeMap<i32, BTreeSet<Arc<str>>>,
+    /// Since the last transaction ended.
+    commit_failed: bool,
+}
+
+impl Clients {
+    /// The group begins anew.
+    fn forget_generations(&mut self) {
+        self.generation = 0;
+        self.joined.clear();
+        self.leaders.clear();
+    }
+}
+
+fn is_failed_commit(effect: &Effect) -> bool {
+    matches!(effect, Effect::Committed(_, answer) if answer.iter().any(|(_, error)| error.is_some()))
 }
 
 fn name(who: usize) -> &'static str {
@@ -156,10 +171,10 @@ fn run(stage: &mut Stage, clients: &mut Clients, act: &Act) {
         Act::EndTransaction { commits } => {
             // A marker comes behind what it ends.
             stage.run("stored");
-            (
-                format!("transaction {}", if *commits { "commits" } else { "aborts" }),
-                None,
-            )
+            // A commit that failed may be in the log all the same: a producer that was told so must abort.
+            let failed = core::mem::take(&mut clients.commit_failed) || stage.seen.iter().any(is_failed_commit);
+            let end = if *commits && !failed { "commits" } else { "aborts" };
+            (format!("transaction {end}"), None)
         }
         Act::Wait { ms } => (format!("at {}", stage.now + ms), None),
         Act::Hold => ("hold".into(), None),
@@ -183,9 +198,7 @@ fn run(stage: &mut Stage, clients: &mut Clients, act: &Act) {
 fn learn(stage: &mut Stage, clients: &mut Clients, act: &Act) {
     // Another coordinator, or another group of the same name, may begin again from what the log has.
     if matches!(act, Act::Reload | Act::Delete) || stage.groups.all().next().is_none() {
-        clients.generation = 0;
-        clients.joined.clear();
-        clients.leaders.clear();
+        clients.forget_generations();
     }
     for effect in std::mem::take(&mut stage.seen) {
         clients.answers += 1;
@@ -230,7 +243,10 @@ fn learn(stage: &mut Stage, clients: &mut Clients, act: &Act) {
                 }
             }
             Effect::Append(_, batch) | Effect::AppendLazily(batch) => assert!(!batch.records.is_empty()),
-            Effect::Committed(..) | Effect::Note(_) => {}
+            // Within one act a group may be removed and made again.
+            Effect::Note(Note::Removed { .. }) => clients.forget_generations(),
+            Effect::Committed(..) => clients.commit_failed |= is_failed_commit(&effect),
+            Effect::Note(_) => {}
         }
     }
     for (generation, leaders) in &clients.leaders {
