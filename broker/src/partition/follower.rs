@@ -1,6 +1,6 @@
 //! A follower's log: what was fetched is appended, what has left the leader's log is cut off.
 //!
-//! Decides nothing about offsets: `broker_replica::follower` does. Everything here holds the role's read lock and checks
+//! Decides nothing about offsets: `broker_replica::follower` does. Everything here holds the role's lock and checks
 //! that this broker still follows at the leader epoch of the fetch, so that nothing fetched from an old leader reaches the
 //! log of a new one, or of a follower of another. Consumers see nothing past the high watermark, which is the leader's
 //! as far as this log reaches.
@@ -104,16 +104,10 @@ pub enum FollowChange {
 }
 
 impl Partition {
-    /// Runs `change` on the log while this broker follows at `leader_epoch`.
-    fn as_follower<T>(
-        &self,
-        leader_epoch: LeaderEpoch,
-        change: impl FnOnce(&Arc<Log>) -> Result<T, FollowError>,
-    ) -> Result<T, FollowError> {
-        let role = self.role.read();
-        let log = self.log.load();
-        match (&*role, &*log) {
-            (Role::Follower(follower), Some(log)) if follower.leader_epoch == leader_epoch => change(log),
+    /// The log, if this broker follows at `leader_epoch`; nothing changes that while `role` is locked.
+    fn followed_log(&self, role: &Role, leader_epoch: LeaderEpoch) -> Result<Arc<Log>, FollowError> {
+        match (role, self.log()) {
+            (Role::Follower(follower), Some(log)) if follower.leader_epoch == leader_epoch => Ok(log),
             _ => Err(FollowError::Superseded(self.topic_partition.clone())),
         }
     }
@@ -123,7 +117,9 @@ impl Partition {
     /// # Errors
     /// Nothing was appended.
     pub fn append_as_follower(&self, fetched: Fetched, now: Millis) -> Result<FollowerAppended, FollowError> {
-        let (appended, moved) = self.as_follower(fetched.leader_epoch, |log| {
+        let (appended, moved) = {
+            let role = self.role.read();
+            let log = &*self.followed_log(&role, fetched.leader_epoch)?;
             let log_end_offset = log.log_end_offset();
             if fetched.fetch_offset != log_end_offset {
                 return Err(FollowError::OffsetMismatch {
@@ -147,8 +143,8 @@ impl Partition {
                 appended,
                 log_start_moved,
             };
-            Ok((appended, moved))
-        })?;
+            (appended, moved)
+        };
         if moved {
             // Consumers that read from this follower: each looks again, since nobody knows what it lacks.
             self.consumer_fetches.wake_all();
@@ -161,23 +157,24 @@ impl Partition {
     /// # Errors
     /// Superseded, or the disk failed.
     pub fn truncate_as_follower(&self, truncation: &Truncation, leader_epoch: LeaderEpoch) -> Result<(), FollowError> {
-        self.as_follower(leader_epoch, |log| {
-            let high_watermark = log.high_watermark();
-            let partition = &self.topic_partition;
-            match *truncation {
-                Truncation::To { offset, .. } => {
-                    if offset < high_watermark {
-                        warn!(%partition, %offset, %high_watermark, "truncating below the high watermark");
-                    }
-                    log.truncate_to(offset)?;
+        // No append may lie between its look at the log's end and its write now: it would leave a hole.
+        let role = self.role.write();
+        let log = self.followed_log(&role, leader_epoch)?;
+        let high_watermark = log.high_watermark();
+        let partition = &self.topic_partition;
+        match *truncation {
+            Truncation::To { offset, .. } => {
+                if offset < high_watermark {
+                    warn!(%partition, %offset, %high_watermark, "truncating below the high watermark");
                 }
-                Truncation::FullyAndStartAt { offset } => {
-                    info!(%partition, %offset, "truncating fully: the leader's log starts past the end of this one");
-                    log.truncate_fully_and_start_at(offset)?;
-                }
+                log.truncate_to(offset)?;
             }
-            Ok(())
-        })
+            Truncation::FullyAndStartAt { offset } => {
+                info!(%partition, %offset, "truncating fully: the leader's log starts past the end of this one");
+                log.truncate_fully_and_start_at(offset)?;
+            }
+        }
+        Ok(())
     }
 }
 
