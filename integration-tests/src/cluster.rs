@@ -6,7 +6,7 @@ use crate::replicas::{compare, stored_batches};
 use crate::wire::Connection;
 use crate::writer::{WriterSetup, Written};
 use crate::znodes::Znodes;
-use crate::{Scene, eventually, kcat};
+use crate::{Scene, eventually, kcat_reads_all};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -323,22 +323,7 @@ impl Cluster {
 
     /// Reads a topic with kcat and compares it with what was acknowledged.
     pub fn check_records(&self, topic: &str, written: &Written) {
-        let out = kcat(&[
-            "-b",
-            &self.bootstrap(),
-            "-C",
-            "-t",
-            topic,
-            "-o",
-            "beginning",
-            "-e",
-            "-q",
-            "-X",
-            "check.crcs=true",
-            "-f",
-            "%p %o %k\n",
-        ])
-        .succeeds();
+        let out = kcat_reads_all(&self.bootstrap(), topic, "%p %o %k\n");
         check_lines(&out, written);
     }
 

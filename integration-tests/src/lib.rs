@@ -33,7 +33,7 @@ pub use process::{Outcome, Process, run, run_with_input};
 pub use proxy::{Cut, Proxy};
 pub use replicas::{StoredBatch, compare, stored_batches};
 pub use scene::Scene;
-pub use tools::{client, kafka, kafka_2_8, kafka_with_input, kcat, kcat_with_input};
+pub use tools::{client, kafka, kafka_2_8, kafka_with_input, kcat, kcat_reads_all, kcat_with_input};
 pub use wire::{Answer, Batch, BatchRecord, Connection, FetchAnswer, ProduceAnswer};
 pub use writer::{Writer, WriterSetup, Written};
 pub use znodes::{Znode, Znodes};

@@ -58,6 +58,16 @@ pub fn kcat(arguments: &[&str]) -> Outcome {
     kcat_with_input(arguments, &[])
 }
 
+/// Everything in a topic, from its beginning to its end, with checksums looked at; each record as kcat's `format` says.
+///
+/// # Panics
+/// Panics unless kcat then ends well.
+pub fn kcat_reads_all(bootstrap: &str, topic: &str, format: &str) -> String {
+    let all = ["-b", bootstrap, "-C", "-t", topic, "-o", "beginning", "-e", "-q"];
+    let looks = ["-X", "check.crcs=true", "-f", format];
+    kcat(&[&all[..], &looks[..]].concat()).succeeds()
+}
+
 /// As [`kcat`], with something on its standard input.
 pub fn kcat_with_input(arguments: &[&str], input: &[u8]) -> Outcome {
     // Metadata is asked for again and again while something is waited for.

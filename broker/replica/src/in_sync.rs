@@ -207,46 +207,16 @@ impl LeaderState {
 mod tests {
     use std::collections::BTreeMap;
 
-    use model::BrokerEpoch;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::leader::{FollowerFetch, PartitionState};
+    use crate::examples::{fetch, ids, state};
 
     const LAG: Millis = Millis(30_000);
-
-    fn ids(list: &[i32]) -> Vec<BrokerId> {
-        list.iter().copied().map(BrokerId).collect()
-    }
-
-    fn state(leader_epoch: i32, partition_epoch: i32, replicas: &[i32], isr: &[i32]) -> PartitionState {
-        PartitionState {
-            controller_epoch: ControllerEpoch(1),
-            leader: BrokerId(1),
-            leader_epoch: LeaderEpoch(leader_epoch),
-            partition_epoch: PartitionEpoch(partition_epoch),
-            isr: ids(isr),
-            replicas: ids(replicas),
-            adding_replicas: vec![],
-            removing_replicas: vec![],
-            is_new: false,
-        }
-    }
 
     /// Broker 1 leads from offset 10 on, in epoch 5, at partition epoch 7.
     fn leading(replicas: &[i32], isr: &[i32]) -> LeaderState {
         LeaderState::new(BrokerId(1), &state(5, 7, replicas, isr), Offset(10), Millis(0))
-    }
-
-    fn fetch(replica: i32, offset: i64, leader_end: i64, at: i64) -> FollowerFetch {
-        FollowerFetch {
-            replica: BrokerId(replica),
-            fetch_offset: Offset(offset),
-            log_start_offset: Offset(0),
-            broker_epoch: BrokerEpoch::NONE,
-            leader_end: Offset(leader_end),
-            at: Millis(at),
-        }
     }
 
     fn accepted(leader_epoch: i32, partition_epoch: i32, isr: &[i32]) -> Answer {

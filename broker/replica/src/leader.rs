@@ -258,33 +258,12 @@ impl LeaderState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::examples::{self, fetch};
 
     const LAG: Millis = Millis(30_000);
 
     fn state(replicas: &[i32], isr: &[i32]) -> PartitionState {
-        let ids = |list: &[i32]| list.iter().copied().map(BrokerId).collect::<Vec<_>>();
-        PartitionState {
-            controller_epoch: ControllerEpoch(1),
-            leader: BrokerId(1),
-            leader_epoch: LeaderEpoch(5),
-            partition_epoch: PartitionEpoch(0),
-            isr: ids(isr),
-            replicas: ids(replicas),
-            adding_replicas: vec![],
-            removing_replicas: vec![],
-            is_new: false,
-        }
-    }
-
-    fn fetch(replica: i32, offset: i64, leader_end: i64, at: i64) -> FollowerFetch {
-        FollowerFetch {
-            replica: BrokerId(replica),
-            fetch_offset: Offset(offset),
-            log_start_offset: Offset(0),
-            broker_epoch: BrokerEpoch::NONE,
-            leader_end: Offset(leader_end),
-            at: Millis(at),
-        }
+        examples::state(5, 0, replicas, isr)
     }
 
     #[test]

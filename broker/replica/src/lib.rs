@@ -4,6 +4,8 @@
 //! `in_sync`: how that set changes, proposal and answer.
 //! `follower`: what a fetcher asks a leader for, and what it does to its logs with the answers.
 
+#[cfg(test)]
+mod examples;
 pub mod follower;
 pub mod in_sync;
 pub mod leader;

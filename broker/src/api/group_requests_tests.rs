@@ -67,12 +67,7 @@ impl Stage {
         ]);
         let config = Arc::new(ConfigHandle::new(config.unwrap()));
         let logs = Logs::open(LogsConfig::new(vec![dir.path().to_owned()])).unwrap();
-        let settings = ReplicaSettings {
-            broker_id: ME,
-            replica_lag_time_max: Millis(30_000),
-            metadata: Arc::default(),
-            proposals: Arc::default(),
-        };
+        let settings = ReplicaSettings::new(ME, Millis(30_000));
         let partitions = Partitions::new(settings, logs);
         let broker = Broker::new(ME, "cluster".to_owned(), config, store, Arc::clone(&partitions));
         broker.metadata.update(&metadata());

@@ -57,12 +57,7 @@ impl Stage {
         ];
         let config = BrokerConfig::from_pairs(fixed.into_iter().chain(settings.iter().copied())).unwrap();
         let logs = Logs::open(LogsConfig::new(vec![dir.to_owned()])).unwrap();
-        let settings = ReplicaSettings {
-            broker_id: ME,
-            replica_lag_time_max: Millis(30_000),
-            metadata: Arc::default(),
-            proposals: Arc::default(),
-        };
+        let settings = ReplicaSettings::new(ME, Millis(30_000));
         let partitions = Partitions::new(settings, logs);
         let groups = GroupCoordinator::new(Arc::new(ConfigHandle::new(config)), store, Arc::clone(&partitions));
         let told = Arc::clone(&groups);

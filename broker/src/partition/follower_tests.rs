@@ -23,12 +23,7 @@ impl Stage {
     fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let logs = Logs::open(LogsConfig::new(vec![dir.path().to_owned()])).unwrap();
-        let settings = ReplicaSettings {
-            broker_id: ME,
-            replica_lag_time_max: Millis(30_000),
-            metadata: Arc::default(),
-            proposals: Arc::default(),
-        };
+        let settings = ReplicaSettings::new(ME, Millis(30_000));
         let partitions = Partitions::new(settings, logs);
         let told = Arc::new(Mutex::new(Vec::new()));
         let listener = Arc::clone(&told);

@@ -17,12 +17,7 @@ use crate::partition::{LeaderAndIsrPartition, Lookup, PartitionState, Partitions
 const NOW: Millis = Millis(5_000);
 
 fn settings() -> ReplicaSettings {
-    ReplicaSettings {
-        broker_id: BrokerId(1),
-        replica_lag_time_max: Millis(30_000),
-        metadata: Arc::default(),
-        proposals: Arc::default(),
-    }
+    ReplicaSettings::new(BrokerId(1), Millis(30_000))
 }
 
 /// The partition `t-0` with the replicas 1, 2 and 3.

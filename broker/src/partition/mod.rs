@@ -1,7 +1,8 @@
 //! A partition that has a replica on this broker: its role, its log, and who waits for it.
 //!
 //! The role (leader, follower, none) changes under a write lock, by the controller's word alone. Appends and reads
-//! hold the read lock for as long as they touch the log, so that no append crosses a change of leader epoch. Waiters
+//! hold the read lock for as long as they touch the log, so that no append crosses a change of leader epoch, nor, since a
+//! follower's truncation holds the write lock, a truncation. Waiters
 //! are woken after the lock is released. The log's own offsets are atomics; nothing here is locked to read them.
 //! Source: Kafka 3.9 `Partition`.
 

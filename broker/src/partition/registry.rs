@@ -32,6 +32,16 @@ pub struct ReplicaSettings {
 }
 
 impl ReplicaSettings {
+    /// Of a broker that has not been told of anybody yet and proposes nothing.
+    pub fn new(broker_id: BrokerId, replica_lag_time_max: Millis) -> Self {
+        Self {
+            broker_id,
+            replica_lag_time_max,
+            metadata: Arc::default(),
+            proposals: Arc::default(),
+        }
+    }
+
     /// Whether the controller has told that this broker is alive.
     pub fn is_alive(&self, broker: BrokerId) -> bool {
         self.metadata.image().brokers.contains_key(&broker)

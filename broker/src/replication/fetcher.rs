@@ -64,6 +64,24 @@ enum Target {
     Closed(Option<(String, u16)>, Options),
 }
 
+/// What a leader answers of each partition; it may leave some out.
+struct Answers<'a, T>(HashMap<(&'a str, i32), Result<T, LeaderError>>);
+
+impl<'a, T: Copy> Answers<'a, T> {
+    fn of(answers: impl Iterator<Item = (&'a str, i32, Result<T, LeaderError>)>) -> Self {
+        Self(
+            answers
+                .map(|(topic, partition, answer)| ((topic, partition), answer))
+                .collect(),
+        )
+    }
+
+    fn to(&self, name: &TopicPartition) -> Result<T, LeaderError> {
+        let answer = self.0.get(&(&*name.topic, name.partition)).copied();
+        answer.unwrap_or(Err(LeaderError::UnknownTopicOrPartition))
+    }
+}
+
 pub(super) struct FetcherTask {
     key: FetcherKey,
     replication: Arc<Replication>,
@@ -312,18 +330,13 @@ impl FetcherTask {
         let version = self.protocol.offset_for_leader_epoch;
         let request = request::epoch_ends(questions, version, self.replica());
         let response = self.ask(&request, version, false).await?;
-        let mut answers: HashMap<(&str, i32), _> = HashMap::new();
-        for topic in &response.topics {
-            for answer in &topic.partitions {
-                answers.insert((topic.topic.as_str(), answer.partition), request::epoch_answer(answer));
-            }
-        }
+        let answers = Answers::of(response.topics.iter().flat_map(|topic| {
+            let answers = topic.partitions.iter();
+            answers.map(|it| (topic.topic.as_str(), it.partition, request::epoch_answer(it)))
+        }));
         for question in questions {
             let name = &question.partition;
-            let answer = answers
-                .get(&(&*name.topic, name.partition))
-                .copied()
-                .unwrap_or(Err(LeaderError::UnknownTopicOrPartition));
+            let answer = answers.to(name);
             let step = self.core.epoch_end(question, answer, clock::now(), &self.logs);
             self.perform(name, step).await;
         }
@@ -334,21 +347,13 @@ impl FetcherTask {
         let version = self.protocol.list_offsets;
         let request = request::list_offsets(questions, version, self.replica());
         let response = self.ask(&request, version, false).await?;
-        let mut answers: HashMap<(&str, i32), _> = HashMap::new();
-        for topic in &response.topics {
-            for answer in &topic.partitions {
-                answers.insert(
-                    (topic.name.as_str(), answer.partition_index),
-                    request::offset_answer(answer),
-                );
-            }
-        }
+        let answers = Answers::of(response.topics.iter().flat_map(|topic| {
+            let answers = topic.partitions.iter();
+            answers.map(|it| (topic.name.as_str(), it.partition_index, request::offset_answer(it)))
+        }));
         for question in questions {
             let name = &question.partition;
-            let answer = answers
-                .get(&(&*name.topic, name.partition))
-                .copied()
-                .unwrap_or(Err(LeaderError::UnknownTopicOrPartition));
+            let answer = answers.to(name);
             let step = self.core.listed(question, answer, clock::now(), &self.logs);
             self.perform(name, step).await;
         }

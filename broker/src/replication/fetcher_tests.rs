@@ -59,12 +59,7 @@ impl Scene {
     async fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let logs = Logs::open(LogsConfig::new(vec![dir.path().to_owned()])).unwrap();
-        let settings = ReplicaSettings {
-            broker_id: ME,
-            replica_lag_time_max: Millis(30_000),
-            metadata: Arc::default(),
-            proposals: Arc::default(),
-        };
+        let settings = ReplicaSettings::new(ME, Millis(30_000));
         let pairs = [("zookeeper.connect", "z"), ("broker.id", "1")];
         let config = Arc::new(ConfigHandle::new(BrokerConfig::from_pairs(pairs).unwrap()));
         let store = Store::in_memory(MemoryTree::new());

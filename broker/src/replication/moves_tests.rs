@@ -38,12 +38,7 @@ impl Scene {
         let dirs = [(); 3].map(|()| TempDir::new().unwrap());
         let paths = dirs.iter().map(|dir| dir.path().to_owned()).collect();
         let logs = Logs::open(LogsConfig::new(paths)).unwrap();
-        let settings = ReplicaSettings {
-            broker_id: ME,
-            replica_lag_time_max: Millis(30_000),
-            metadata: Arc::default(),
-            proposals: Arc::default(),
-        };
+        let settings = ReplicaSettings::new(ME, Millis(30_000));
         let pairs = [
             ("zookeeper.connect", "z"),
             ("broker.id", "1"),

@@ -59,12 +59,7 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     let config = parts.config.current();
     let logs = open_logs(parts, &config, dirs, disk, zookeeper::topic_configs(&store).await?).await?;
 
-    let settings = ReplicaSettings {
-        broker_id: id,
-        replica_lag_time_max: Millis(config.replica_lag_time_max_ms),
-        metadata: Arc::default(),
-        proposals: Arc::default(),
-    };
+    let settings = ReplicaSettings::new(id, Millis(config.replica_lag_time_max_ms));
     let partitions = Partitions::new(settings, logs);
     let broker = Broker::new(
         id,

@@ -1,3 +1,5 @@
+//! Configurations as they take effect: topics' own over the broker's; what cannot be used is left out alone.
+
 use std::time::Duration;
 
 use broker_log::{Logs, LogsConfig};
@@ -28,12 +30,7 @@ impl Scene {
         }
         let dir = tempfile::tempdir().unwrap();
         let logs = Logs::open(LogsConfig::new(vec![dir.path().to_owned()])).unwrap();
-        let settings = ReplicaSettings {
-            broker_id: BrokerId(1),
-            replica_lag_time_max: Millis(30_000),
-            metadata: Arc::default(),
-            proposals: Arc::default(),
-        };
+        let settings = ReplicaSettings::new(BrokerId(1), Millis(30_000));
         let config = BrokerConfig::from_pairs([("zookeeper.connect", "z"), ("broker.id", "1")]).unwrap();
         let broker = Broker::new(
             BrokerId(1),

@@ -1,3 +1,5 @@
+//! The order in which a node and its change notices are read, over a lost connection and a new session too.
+
 use std::sync::Arc;
 
 use model::BrokerId;

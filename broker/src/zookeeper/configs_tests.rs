@@ -1,3 +1,5 @@
+//! Configurations as znodes and notices, as Kafka writes them. No broker takes part.
+
 use model::{BrokerId, Millis};
 use zk_schema_store::MemoryTree;
 

@@ -1,3 +1,5 @@
+//! Topics created, grown and wished away, as Kafka writes and words it. No controller takes part.
+
 use model::Millis;
 use zk_schema::brokers::ids::{Endpoint, SecurityProtocol};
 use zk_schema::controller::{self, Controller};

@@ -118,18 +118,24 @@ pub struct Connection {
     request_timeout: Duration,
 }
 
+/// Connects by plain TCP, without Nagle's delay.
+pub(crate) async fn connect_tcp(host: &str, port: u16, limit: Duration) -> Result<TcpStream, ClientError> {
+    let failed = |error: io::Error| ClientError::Connect {
+        address: format!("{host}:{port}"),
+        error: Arc::new(error),
+    };
+    let stream = tokio::time::timeout(limit, TcpStream::connect((host, port)))
+        .await
+        .unwrap_or_else(|elapsed| Err(elapsed.into()))
+        .map_err(failed)?;
+    stream.set_nodelay(true).map_err(failed)?;
+    Ok(stream)
+}
+
 impl Connection {
     /// Connects by plain TCP.
     pub async fn connect(host: &str, port: u16, options: Options) -> Result<Connection, ClientError> {
-        let failed = |error: io::Error| ClientError::Connect {
-            address: format!("{host}:{port}"),
-            error: Arc::new(error),
-        };
-        let stream = tokio::time::timeout(options.connect_timeout, TcpStream::connect((host, port)))
-            .await
-            .unwrap_or_else(|elapsed| Err(elapsed.into()))
-            .map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
+        let stream = connect_tcp(host, port, options.connect_timeout).await?;
         Ok(Connection::over(stream, options))
     }
 

@@ -7,7 +7,6 @@
 //! Invariants: as for [`crate::client`]; an exchange that fails or is dropped halfway leaves a connection that is not used
 //! again, because its stream stands in the middle of something.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::protocol::Request;
@@ -15,7 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::apis;
-use crate::client::{ClientError, Closed, Options};
+use crate::client::{ClientError, Closed, Options, connect_tcp};
 use crate::codec::{self, EncodeError};
 use crate::frame::FrameBuffer;
 use crate::header;
@@ -38,15 +37,7 @@ impl SerialConnection {
     /// # Errors
     /// No connection within the time, or refused.
     pub async fn connect(host: &str, port: u16, options: Options) -> Result<Self, ClientError> {
-        let failed = |error: std::io::Error| ClientError::Connect {
-            address: format!("{host}:{port}"),
-            error: Arc::new(error),
-        };
-        let stream = tokio::time::timeout(options.connect_timeout, TcpStream::connect((host, port)))
-            .await
-            .unwrap_or_else(|elapsed| Err(elapsed.into()))
-            .map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
+        let stream = connect_tcp(host, port, options.connect_timeout).await?;
         Ok(Self {
             stream,
             frames: FrameBuffer::new(options.max_response_len),

@@ -1,6 +1,8 @@
 //! Restarts and kills: what was acknowledged is there afterwards, at the offset that was told.
 
-use integration_tests::{Batch, Broker, Connection, Scene, eventually, is_reference, kcat, kcat_with_input};
+use integration_tests::{
+    Batch, Broker, Connection, Scene, eventually, is_reference, kcat, kcat_reads_all, kcat_with_input,
+};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -85,22 +87,7 @@ fn check_acknowledged(broker: &Broker, acknowledged: &Acknowledged) {
             Err(out)
         }
     });
-    let out = kcat(&[
-        "-b",
-        &at,
-        "-C",
-        "-t",
-        "t",
-        "-o",
-        "beginning",
-        "-e",
-        "-q",
-        "-X",
-        "check.crcs=true",
-        "-f",
-        "%p %o %s\n",
-    ])
-    .succeeds();
+    let out = kcat_reads_all(&at, "t", "%p %o %s\n");
     let mut found = HashMap::new();
     for line in out.lines() {
         let mut words = line.splitn(3, ' ');

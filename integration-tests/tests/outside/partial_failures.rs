@@ -167,6 +167,16 @@ impl Cables {
         }
     }
 
+    /// A topic `t` that is being written to, and the broker that is controller.
+    fn under_load(&self) -> (Writer, i32) {
+        let cluster = &self.cluster;
+        cluster.create_topic("t", 3, &[]);
+        let writer = Writer::start(&cluster.writer("t", 3));
+        writer.wait_for_each(50, 20);
+        writer.take_gap();
+        (writer, cluster.wait_for_controller(10, |_| true))
+    }
+
     fn mend(&self) {
         self.between.iter().chain(&self.to_zookeeper).for_each(Proxy::mend);
     }
@@ -176,11 +186,7 @@ impl Cables {
 fn a_broker_cut_off_from_the_others_but_not_from_zookeeper_loses_nothing() {
     let cables = Cables::new("cut-from-brokers");
     let cluster = &cables.cluster;
-    cluster.create_topic("t", 3, &[]);
-    let writer = Writer::start(&cluster.writer("t", 3));
-    writer.wait_for_each(50, 20);
-    writer.take_gap();
-    let controller = cluster.wait_for_controller(10, |_| true);
+    let (writer, controller) = cables.under_load();
     let cut = (1..=3).find(|id| *id != controller).expect("three brokers");
     cables.cut_off(cut);
     for p in 0..3 {
@@ -202,11 +208,7 @@ fn a_broker_cut_off_from_the_others_but_not_from_zookeeper_loses_nothing() {
 fn a_broker_cut_off_from_zookeeper_but_not_from_the_others_is_replaced_and_rejoins() {
     let cables = Cables::new("cut-from-zookeeper");
     let cluster = &cables.cluster;
-    cluster.create_topic("t", 3, &[]);
-    let writer = Writer::start(&cluster.writer("t", 3));
-    writer.wait_for_each(50, 20);
-    writer.take_gap();
-    let controller = cluster.wait_for_controller(10, |_| true);
+    let (writer, controller) = cables.under_load();
     let other = (1..=3).find(|id| *id != controller).expect("three brokers");
     for (cut, what) in [(other, "a broker"), (controller, "the controller")] {
         let before = broker_epoch(cluster, cut).expect("it is registered");

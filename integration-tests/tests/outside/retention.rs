@@ -1,6 +1,6 @@
 //! What a topic's configs do to its records: they age, they are compressed anew, they get the broker's time.
 
-use integration_tests::{Batch, Broker, Connection, Scene, eventually, kafka, kcat, kcat_with_input};
+use integration_tests::{Batch, Broker, Connection, Scene, eventually, kafka, kcat, kcat_reads_all, kcat_with_input};
 
 /// First offset that can be read.
 fn earliest(broker: &Broker, topic: &str) -> i64 {
@@ -101,22 +101,7 @@ fn a_topic_has_its_own_codec_and_its_own_clock() {
         let lines: String = (0..20).map(|i| format!("{codec} {i}\n")).collect();
         kcat_with_input(&["-b", &at, "-P", "-t", "t", "-X", &codec_setting], lines.as_bytes()).succeeds();
     }
-    let out = kcat(&[
-        "-b",
-        &at,
-        "-C",
-        "-t",
-        "t",
-        "-o",
-        "beginning",
-        "-e",
-        "-q",
-        "-X",
-        "check.crcs=true",
-        "-f",
-        "%o %s\n",
-    ])
-    .succeeds();
+    let out = kcat_reads_all(&at, "t", "%o %s\n");
     assert_eq!(out.lines().count(), 100);
     assert_eq!(out.lines().nth(45), Some("45 snappy 5"));
     let segment = broker.data().join("t-0/00000000000000000000.log").display().to_string();

@@ -12,11 +12,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::{Offset, TopicId, TopicPartition};
+use model::{TopicId, TopicPartition};
 
 use super::{Dir, Logs, names};
 use crate::disk::DiskError;
-use crate::log::{Load, Log};
+use crate::log::Log;
 
 /// Why a replica cannot be moved to a directory.
 #[derive(Debug, thiserror::Error)]
@@ -110,23 +110,10 @@ impl Logs {
             });
         }
         let home = self.online(dir)?.home.clone();
-        let load = Load {
-            partition: partition.clone(),
-            config: self.config_of(&partition.topic),
-            name: names::with_suffix(partition, names::FUTURE),
-            log_start_offset: Offset::ZERO,
-            recovery_point: Offset::ZERO,
-            high_watermark: Offset::ZERO,
-            clean: true,
-            new: Some(topic_id.unwrap_or(TopicId::ZERO)),
-        };
-        let loaded = Log::load(&self.shared, &home, load).inspect_err(|error| home.fail(error))?;
+        let log = self.create(partition, topic_id, &home, names::with_suffix(partition, names::FUTURE))?;
         tracing::info!(%partition, dir = %home.path.display(), "created future log");
-        if let Some(file) = loaded.unsynced {
-            self.sync_soon(&home.path, file, loaded.log.dir().join(crate::partition_metadata::FILE));
-        }
-        self.future_logs.write().insert(partition.clone(), loaded.log.clone());
-        Ok(loaded.log)
+        self.future_logs.write().insert(partition.clone(), log.clone());
+        Ok(log)
     }
 
     /// Gives a copy up and deletes it; whether there was one.

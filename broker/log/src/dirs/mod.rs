@@ -277,22 +277,34 @@ impl Logs {
                 .emptiest()
                 .ok_or_else(|| refuse("no log directory is online", Path::new("")))?,
         };
+        let log = self.create(partition, topic_id, &home, partition.to_string())?;
+        tracing::info!(%partition, dir = %home.path.display(), "created log");
+        self.logs.write().insert(partition.clone(), log.clone());
+        Ok(log)
+    }
+
+    /// Makes an empty log in `home`, in the folder `name`. `changing` is locked.
+    fn create(
+        self: &Arc<Self>,
+        partition: &TopicPartition,
+        topic_id: Option<TopicId>,
+        home: &Arc<Home>,
+        name: String,
+    ) -> Result<Arc<Log>, DiskError> {
         let load = Load {
             partition: partition.clone(),
             config: self.config_of(&partition.topic),
-            name: partition.to_string(),
+            name,
             log_start_offset: Offset::ZERO,
             recovery_point: Offset::ZERO,
             high_watermark: Offset::ZERO,
             clean: true,
             new: Some(topic_id.unwrap_or(TopicId::ZERO)),
         };
-        let loaded = Log::load(&self.shared, &home, load).inspect_err(|error| home.fail(error))?;
-        tracing::info!(%partition, dir = %home.path.display(), "created log");
+        let loaded = Log::load(&self.shared, home, load).inspect_err(|error| home.fail(error))?;
         if let Some(file) = loaded.unsynced {
             self.sync_soon(&home.path, file, loaded.log.dir().join(crate::partition_metadata::FILE));
         }
-        self.logs.write().insert(partition.clone(), loaded.log.clone());
         Ok(loaded.log)
     }
 
