@@ -1,11 +1,14 @@
 //! Making sure that what was written is on the device.
 
+use std::io::ErrorKind::NotFound;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use model::{Millis, Offset};
 
 use super::{CLOSED, Log, OPEN};
 use crate::disk::DiskError;
+use crate::segment::Segment;
 
 impl Log {
     /// Waits until all records are on the device, and moves the recovery point.
@@ -20,6 +23,11 @@ impl Log {
     /// Makes sure of everything below `offset`. Source: Kafka `UnifiedLog.flush`, `LocalLog.flush`.
     pub(super) fn flush_to(&self, offset: Offset) -> Result<(), DiskError> {
         let _one = self.flushing.lock();
+        let (offset, truncations) = {
+            // Between two changes of the log: what was asked for may have been cut off since.
+            let _writer = self.writer.lock();
+            (offset.min(self.log_end_offset()), self.truncations())
+        };
         let from = self.recovery_point();
         if offset <= from || self.state.load(Ordering::Acquire) != OPEN {
             return Ok(());
@@ -28,9 +36,12 @@ impl Log {
         let mut new_files = false;
         for segment in segments.iter() {
             if segment.base_offset() < offset && segment.end().next_offset >= from {
-                segment.flush()?;
+                match segment.flush() {
+                    Err(error) if error.source.kind() == NotFound && self.let_go_of(segment) => continue,
+                    flushed => flushed?,
+                }
                 new_files |= segment.base_offset() >= from;
-                if segment.end().next_offset <= offset && !std::sync::Arc::ptr_eq(segment, &self.active()) {
+                if segment.end().next_offset <= offset && !Arc::ptr_eq(segment, &self.active()) {
                     // It is not written any more, and seldom looked into.
                     segment.close_indexes();
                 }
@@ -44,15 +55,25 @@ impl Log {
             // The names of the new files, and that of the epochs' file over its predecessor.
             self.shared.disk.sync_dir(&self.dir.path())?;
         }
-        self.flushed_to(offset);
+        self.flushed_to(offset, truncations);
         Ok(())
     }
 
-    /// Everything below `offset` is on the device.
-    fn flushed_to(&self, offset: Offset) {
-        // Under the lock: a truncation meanwhile must not leave the recovery point past the end.
+    /// Whether `segment` is no longer of the log: then a truncation or retention may take its files away at any time.
+    fn let_go_of(&self, segment: &Arc<Segment>) -> bool {
+        // A truncation that is under way may not have come to the list yet.
         let _writer = self.writer.lock();
-        let offset = offset.min(self.log_end_offset());
+        !self.segments.load().iter().any(|kept| Arc::ptr_eq(kept, segment))
+    }
+
+    /// Everything below `offset` is on the device, as of so many truncations.
+    pub(super) fn flushed_to(&self, offset: Offset, truncations: u64) {
+        // Under the lock, and not if there was a truncation meanwhile: other records may stand at these offsets now,
+        // and nobody waited for those.
+        let _writer = self.writer.lock();
+        if truncations != self.truncations() {
+            return;
+        }
         self.recovery_point.fetch_max(offset.0, Ordering::AcqRel);
         self.last_flush.store((self.shared.clock)().0, Ordering::Relaxed);
     }
@@ -105,6 +126,6 @@ impl Log {
 
     /// The files of this closed log are on the device.
     pub(crate) fn closed_and_synced(&self) {
-        self.flushed_to(self.log_end_offset());
+        self.flushed_to(self.log_end_offset(), self.truncations());
     }
 }

@@ -183,6 +183,54 @@ fn a_reader_that_races_truncation_and_retention_never_takes_the_directory_offlin
     assert!(log.log_start_offset() > Offset(0));
 }
 
+#[test]
+fn a_flush_that_races_truncation_and_retention_never_takes_the_directory_offline() {
+    let bench = Bench::new(&[
+        ("segment.bytes", "300"),
+        ("index.interval.bytes", "0"),
+        ("retention.bytes", "900"),
+        ("file.delete.delay.ms", "0"),
+    ]);
+    let log = bench.log.clone().unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (flushing, until) = (&log, &done);
+        scope.spawn(move || {
+            while !until.load(Ordering::Acquire) {
+                flushing.flush().unwrap();
+            }
+        });
+        let _finish = Finish(&done);
+        for i in 0..600i64 {
+            bench.put(batch(i, &["0123456789"]));
+            match i % 20 {
+                6 | 13 => drop(log.truncate_to(Offset(log.log_end_offset().0 - 5)).unwrap()),
+                15 => drop(log.enforce_retention(bench.now()).unwrap()),
+                19 => log.truncate_fully_and_start_at(log.log_end_offset()).unwrap(),
+                _ => {}
+            }
+            bench.increment_high_watermark(log.log_end_offset());
+        }
+    });
+    assert!(!log.is_offline());
+    log.flush().unwrap();
+    assert_eq!(log.recovery_point(), log.log_end_offset());
+}
+
+#[test]
+fn a_flush_says_nothing_of_records_written_after_a_truncation() {
+    let bench = Bench::new(&[]);
+    bench.put(batch(1, &["a", "b", "c"]));
+    bench.put(batch(2, &["d"]));
+    let (flushing, to) = (bench.truncations(), bench.log_end_offset());
+    bench.truncate_to(Offset(3)).unwrap();
+    bench.put(batch(3, &["e"]));
+    bench.flushed_to(to, flushing);
+    assert_eq!(bench.recovery_point(), Offset(0));
+    bench.flush().unwrap();
+    assert_eq!(bench.recovery_point(), Offset(4));
+}
+
 /// Ends the readers, also where the writer panics.
 struct Finish<'a>(&'a std::sync::atomic::AtomicBool);
 
