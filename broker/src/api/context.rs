@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::{ArcSwap, Guard};
+use broker_security::principal::KafkaPrincipal;
 use broker_wire::codec;
 use broker_wire::guard::Malformed;
 use broker_wire::header::RequestHeader;
@@ -12,6 +14,7 @@ use model::BrokerId;
 use parking_lot::Mutex;
 
 use crate::Broker;
+use crate::config::SecurityProtocol;
 use crate::net::Reply;
 
 /// Who is at the other end of a connection, and where it came in.
@@ -19,13 +22,38 @@ use crate::net::Reply;
 pub struct ConnectionInfo {
     /// Name of the listener (`PLAINTEXT`, `INTERNAL`).
     pub listener: Arc<str>,
+    /// How the listener's connections are secured.
+    pub security_protocol: SecurityProtocol,
     /// The client's address.
     pub peer: SocketAddr,
     /// Name and version of the client's software, once ApiVersions has told them (KIP-511).
     pub software: Mutex<Option<(String, String)>>,
+    /// Whose connection it is.
+    principal: ArcSwap<KafkaPrincipal>,
 }
 
 impl ConnectionInfo {
+    /// A connection that has come in, whose owner is not known yet.
+    pub fn new(listener: Arc<str>, security_protocol: SecurityProtocol, peer: SocketAddr) -> Self {
+        Self {
+            listener,
+            security_protocol,
+            peer,
+            software: Mutex::default(),
+            principal: ArcSwap::from_pointee(KafkaPrincipal::anonymous()),
+        }
+    }
+
+    /// Whose connection it is; `User:ANONYMOUS` until somebody has logged in.
+    pub fn principal(&self) -> Guard<Arc<KafkaPrincipal>> {
+        self.principal.load()
+    }
+
+    /// Somebody has logged in.
+    pub fn set_principal(&self, principal: KafkaPrincipal) {
+        self.principal.store(Arc::new(principal));
+    }
+
     /// The client's host as Kafka shows it in `DescribeGroups`: `/127.0.0.1`.
     pub fn client_host(&self) -> String {
         format!("/{}", self.peer.ip())

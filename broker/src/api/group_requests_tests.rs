@@ -26,7 +26,6 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 use model::{BrokerId, ControllerEpoch, GROUP_METADATA_TOPIC, LeaderEpoch, Millis, PartitionEpoch, TopicPartition};
-use parking_lot::Mutex;
 use tempfile::TempDir;
 use zk_schema::brokers::topics::{self, ReplicaAssignment, TopicAssignment};
 use zk_schema_store::{CreateMode, MemoryTree, Store};
@@ -34,7 +33,7 @@ use zk_schema_store::{CreateMode, MemoryTree, Store};
 use super::text::wire;
 use super::{ConnectionInfo, served};
 use crate::Broker;
-use crate::config::{BrokerConfig, ConfigHandle};
+use crate::config::{BrokerConfig, ConfigHandle, SecurityProtocol};
 use crate::net::Reply;
 use crate::partition::{LeaderAndIsrPartition, PartitionState, Partitions, ReplicaSettings};
 
@@ -78,11 +77,11 @@ impl Stage {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let connection = Arc::new(ConnectionInfo {
-            listener: "PLAINTEXT".into(),
-            peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000)),
-            software: Mutex::default(),
-        });
+        let connection = Arc::new(ConnectionInfo::new(
+            "PLAINTEXT".into(),
+            SecurityProtocol::Plaintext,
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000)),
+        ));
         Self {
             broker,
             connection,

@@ -11,6 +11,7 @@ mod handle;
 pub mod keys;
 mod layers;
 mod listener;
+mod listener_values;
 mod load;
 mod protocol_version;
 mod value;
@@ -22,6 +23,7 @@ pub use handle::{ConfigHandle, DYNAMIC_ONLY_KEYS, DescribedValue, ValueSource, i
 pub use keys::{Importance, KEYS, Key, OWN_KEYS, UpdateMode, lookup};
 pub use layers::{Sources, read_properties};
 pub use listener::{Endpoint, ProtocolMap, SecurityProtocol};
+pub use listener_values::ListenerConfig;
 pub use load::{Loaded, Notice, load};
 pub use protocol_version::ProtocolVersion;
 pub use value::{Type, Valid, Value};

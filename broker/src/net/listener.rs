@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use super::connection;
 use crate::Broker;
 use crate::api::ConnectionInfo;
+use crate::config::{Endpoint, SecurityProtocol};
 
 /// `socket.*` settings. −1 for a buffer: the system's default.
 #[derive(Clone, Copy, Debug)]
@@ -128,16 +129,19 @@ pub enum ListenerError {
 #[derive(Debug)]
 pub struct Listener {
     name: Arc<str>,
+    security_protocol: SecurityProtocol,
     socket: TcpListener,
     settings: SocketSettings,
 }
 
 impl Listener {
-    /// Binds. An empty host means all addresses.
+    /// Binds. Without a host it listens on all addresses.
     ///
     /// # Errors
     /// The host has no address, or the port is taken.
-    pub async fn bind(name: &str, host: &str, port: u16, settings: SocketSettings) -> Result<Self, ListenerError> {
+    pub async fn bind(endpoint: &Endpoint, settings: SocketSettings) -> Result<Self, ListenerError> {
+        let (name, port) = (endpoint.listener_name.as_str(), endpoint.port);
+        let host = endpoint.host.as_deref().unwrap_or_default();
         let address = if host.is_empty() {
             // All addresses, over IPv6 where the machine has it: it takes IPv4 connections as well.
             let v6 = SocketAddr::from(([0u16; 8], port));
@@ -165,6 +169,7 @@ impl Listener {
         })?;
         Ok(Self {
             name: Arc::from(name),
+            security_protocol: endpoint.security_protocol,
             socket,
             settings,
         })
@@ -221,11 +226,11 @@ impl Listener {
             if let Err(error) = prepare(&stream, &self.settings) {
                 warn!(listener = %self.name, %peer, %error, "socket options not set");
             }
-            let info = Arc::new(ConnectionInfo {
-                listener: Arc::clone(&self.name),
+            let info = Arc::new(ConnectionInfo::new(
+                Arc::clone(&self.name),
+                self.security_protocol,
                 peer,
-                software: Mutex::default(),
-            });
+            ));
             let broker = Arc::clone(&broker);
             connections.spawn(async move {
                 connection::serve(broker, info, stream, max_request, max_idle).await;

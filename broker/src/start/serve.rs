@@ -78,8 +78,7 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     let mut listeners = Vec::new();
     let mut ports = BTreeMap::new();
     for endpoint in &config.listeners {
-        let host = endpoint.host.as_deref().unwrap_or_default();
-        let listener = Listener::bind(&endpoint.listener_name, host, endpoint.port, socket_settings(&config)).await?;
+        let listener = Listener::bind(endpoint, socket_settings(&config)).await?;
         let port = listener.port().map_err(|source| StartError::System {
             doing: "ask for the port of a listener",
             source,
