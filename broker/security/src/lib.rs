@@ -4,3 +4,4 @@
 //! they stand in ZooKeeper. Decides; does not open sockets, read ZooKeeper or know requests.
 
 pub mod principal;
+pub mod sasl;
