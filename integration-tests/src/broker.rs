@@ -196,6 +196,18 @@ impl Broker {
         self.setup.port
     }
 
+    /// `host:port` of one of its listeners, by name.
+    ///
+    /// # Panics
+    /// Panics when it has no listener of that name.
+    pub fn listener(&self, name: &str) -> String {
+        let all = &self.setup.properties["listeners"];
+        let found = all.split(',').find_map(|l| l.strip_prefix(name)?.strip_prefix("://"));
+        found
+            .unwrap_or_else(|| panic!("no listener {name} in {all}"))
+            .to_owned()
+    }
+
     /// Where its log segments lie (the first of `log.dirs`).
     pub fn data(&self) -> PathBuf {
         self.setup.data()

@@ -7,7 +7,9 @@
 //! Invariants: every wait has a deadline and says what it waited for; every process is bound to 127.0.0.1 and dies with
 //! the test program; a failed test leaves its directory (properties, logs, data) and says where it is.
 
+mod administration;
 mod broker;
+mod certificates;
 mod cluster;
 mod coordinator;
 mod group;
@@ -16,7 +18,9 @@ mod ports;
 mod process;
 mod proxy;
 mod replicas;
+mod sasl;
 mod scene;
+mod secure;
 mod tools;
 mod wire;
 mod writer;
@@ -24,6 +28,7 @@ mod znodes;
 mod zookeeper;
 
 pub use broker::{Broker, BrokerSetup, is_reference, program};
+pub use certificates::{Authority, Identity, STORE_PASSWORD};
 pub use cluster::Cluster;
 pub use coordinator::Coordinator;
 pub use group::{Group, StockWriter};
@@ -32,7 +37,9 @@ pub use ports::free_port;
 pub use process::{Outcome, Process, run, run_with_input};
 pub use proxy::{Cut, Proxy};
 pub use replicas::{StoredBatch, compare, stored_batches};
+pub use sasl::{SaslAnswer, Scram};
 pub use scene::Scene;
+pub use secure::{Login, MECHANISMS, Security, create_scram_users, password};
 pub use tools::{client, kafka, kafka_2_8, kafka_with_input, kcat, kcat_reads_all, kcat_with_input};
 pub use wire::{Answer, Batch, BatchRecord, Connection, FetchAnswer, ProduceAnswer};
 pub use writer::{Writer, WriterSetup, Written};

@@ -1,9 +1,10 @@
 // franz is a small client on franz-go, for the integration tests.
 //
-//	franz BOOTSTRAP TOPIC COUNT
+//	franz BOOTSTRAP TOPIC COUNT [KEY=VALUE…]
 //
 // creates TOPIC with three partitions, produces COUNT records (key kN, value vN; idempotent, lz4), consumes them
 // in a group, commits, leaves, and prints "consumed COUNT committed COUNT". Anything else is an exit status of 1.
+// KEY=VALUE says how to log in, in librdkafka's words: security.protocol, sasl.mechanism, ssl.ca.location and the like.
 package main
 
 import (
@@ -18,17 +19,21 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 4 {
-		fmt.Fprintln(os.Stderr, "usage: franz BOOTSTRAP TOPIC COUNT")
+	if len(os.Args) < 4 {
+		fmt.Fprintln(os.Stderr, "usage: franz BOOTSTRAP TOPIC COUNT [KEY=VALUE…]")
 		os.Exit(64)
 	}
-	if err := run(os.Args[1], os.Args[2], os.Args[3]); err != nil {
+	login, err := loginOptions(os.Args[4:])
+	if err == nil {
+		err = run(os.Args[1], os.Args[2], os.Args[3], login)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "franz:", err)
 		os.Exit(1)
 	}
 }
 
-func run(bootstrap, topic, countText string) error {
+func run(bootstrap, topic, countText string, login []kgo.Opt) error {
 	count, err := strconv.Atoi(countText)
 	if err != nil {
 		return err
@@ -36,7 +41,7 @@ func run(bootstrap, topic, countText string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 	defer cancel()
 
-	producer, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ProducerBatchCompression(kgo.Lz4Compression()))
+	producer, err := kgo.NewClient(append(login, kgo.SeedBrokers(bootstrap), kgo.ProducerBatchCompression(kgo.Lz4Compression()))...)
 	if err != nil {
 		return err
 	}
@@ -65,10 +70,10 @@ func run(bootstrap, topic, countText string) error {
 	}
 
 	group := topic + "-franz"
-	consumer, err := kgo.NewClient(
+	consumer, err := kgo.NewClient(append(login,
 		kgo.SeedBrokers(bootstrap), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(),
-	)
+	)...)
 	if err != nil {
 		return err
 	}

@@ -1,5 +1,6 @@
-"""confluent.py BOOTSTRAP TOPIC COUNT: confluent-kafka (librdkafka) creates TOPIC, produces COUNT records idempotently
-with zstd, consumes them in a cooperative group, commits, and prints "consumed COUNT committed COUNT"."""
+"""confluent.py BOOTSTRAP TOPIC COUNT [KEY=VALUE…]: confluent-kafka (librdkafka) creates TOPIC, produces COUNT records
+idempotently with zstd, consumes them in a cooperative group, commits, and prints "consumed COUNT committed COUNT".
+KEY=VALUE are librdkafka's own properties, for how to log in."""
 
 import sys
 import time
@@ -8,13 +9,14 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 
-def main(bootstrap, topic, count):
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+def main(bootstrap, topic, count, login):
+    common = {"bootstrap.servers": bootstrap, **login}
+    admin = AdminClient(common)
     for future in admin.create_topics([NewTopic(topic, 3, 1)]).values():
         future.result(20)
 
     refused = []
-    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "compression.type": "zstd"})
+    producer = Producer({**common, "enable.idempotence": True, "compression.type": "zstd"})
     for i in range(count):
         producer.produce(topic, key=f"k{i}", value=f"v{i}", on_delivery=lambda e, m: e and refused.append(e))
         producer.poll(0)
@@ -23,7 +25,7 @@ def main(bootstrap, topic, count):
         sys.exit(f"confluent.py: {left} records not delivered, refused: {refused[:3]}")
 
     consumer = Consumer({
-        "bootstrap.servers": bootstrap, "group.id": f"{topic}-confluent", "auto.offset.reset": "earliest",
+        **common, "group.id": f"{topic}-confluent", "auto.offset.reset": "earliest",
         "enable.auto.commit": False, "partition.assignment.strategy": "cooperative-sticky", "check.crcs": True,
     })
     consumer.subscribe([topic])
@@ -46,4 +48,4 @@ def main(bootstrap, topic, count):
     print(f"consumed {len(seen)} committed {committed}")
 
 
-main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+main(sys.argv[1], sys.argv[2], int(sys.argv[3]), dict(word.split("=", 1) for word in sys.argv[4:]))
