@@ -5,3 +5,4 @@
 
 pub mod principal;
 pub mod sasl;
+pub mod tls;

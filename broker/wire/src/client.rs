@@ -12,14 +12,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use kafka_protocol::protocol::Request;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::apis;
@@ -27,13 +26,14 @@ use crate::codec::{self, EncodeError};
 use crate::frame::FrameBuffer;
 use crate::guard::Malformed;
 use crate::header;
+use crate::transport::Connector;
 
 /// How a connection behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Sent in every request's header; at most 32,767 bytes.
     pub client_id: String,
-    /// How long resolving and connecting may take (`socket.connection.setup.timeout.ms`).
+    /// How long resolving, connecting, TLS and login may take together (`socket.connection.setup.timeout.ms`).
     pub connect_timeout: Duration,
     /// How long a response may take (`request.timeout.ms`, `controller.socket.timeout.ms`).
     pub request_timeout: Duration,
@@ -41,6 +41,8 @@ pub struct Options {
     pub max_response_len: usize,
     /// How many requests may wait for their response at once.
     pub max_in_flight: usize,
+    /// TLS and login.
+    pub connector: Connector,
 }
 
 impl Default for Options {
@@ -51,14 +53,10 @@ impl Default for Options {
             request_timeout: Duration::from_secs(30),
             max_response_len: 100 << 20,
             max_in_flight: 5,
+            connector: Connector::plaintext(),
         }
     }
 }
-
-/// What goes over a connection: plain TCP, or TLS and SASL when they are there.
-pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for T {}
 
 /// Why a request got no answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -70,6 +68,14 @@ pub enum ClientError {
         address: String,
         /// The system's reason.
         error: Arc<io::Error>,
+    },
+    /// Connected, but TLS or the login has failed.
+    #[error("cannot authenticate with {address}: {reason}")]
+    Authentication {
+        /// Host and port.
+        address: String,
+        /// Which step, and why; never with a secret in it.
+        reason: Arc<str>,
     },
     /// The connection has ended; the request may or may not have been acted upon.
     #[error("connection closed: {0}")]
@@ -116,31 +122,24 @@ pub struct Connection {
     next_correlation_id: AtomicI32,
     client_id: String,
     request_timeout: Duration,
-}
-
-/// Connects by plain TCP, without Nagle's delay.
-pub(crate) async fn connect_tcp(host: &str, port: u16, limit: Duration) -> Result<TcpStream, ClientError> {
-    let failed = |error: io::Error| ClientError::Connect {
-        address: format!("{host}:{port}"),
-        error: Arc::new(error),
-    };
-    let stream = tokio::time::timeout(limit, TcpStream::connect((host, port)))
-        .await
-        .unwrap_or_else(|elapsed| Err(elapsed.into()))
-        .map_err(failed)?;
-    stream.set_nodelay(true).map_err(failed)?;
-    Ok(stream)
+    /// From when on the peer may close it, because the login is too old.
+    expires: Option<Instant>,
 }
 
 impl Connection {
-    /// Connects by plain TCP.
+    /// Connects as [`Options::connector`] says.
+    ///
+    /// # Errors
+    /// No connection within the time, refused, or not authenticated.
     pub async fn connect(host: &str, port: u16, options: Options) -> Result<Connection, ClientError> {
-        let stream = connect_tcp(host, port, options.connect_timeout).await?;
-        Ok(Connection::over(stream, options))
+        let opened = options.connector.connect(host, port, options.connect_timeout).await?;
+        let mut connection = Connection::over(opened.transport, options);
+        connection.expires = opened.expires;
+        Ok(connection)
     }
 
-    /// Speaks over a transport that is there already, e.g. one with TLS.
-    pub fn over(transport: impl Transport, options: Options) -> Connection {
+    /// Speaks over a stream that is there already.
+    pub fn over(transport: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, options: Options) -> Connection {
         let shared = Arc::new(Shared::default());
         let (outgoing, queued) = mpsc::unbounded_channel();
         let (reader, writer) = tokio::io::split(transport);
@@ -153,6 +152,7 @@ impl Connection {
             next_correlation_id: AtomicI32::new(0),
             client_id: options.client_id,
             request_timeout: options.request_timeout,
+            expires: None,
         }
     }
 
@@ -180,9 +180,9 @@ impl Connection {
         self.shared.state.lock().closed.clone()
     }
 
-    /// Whether the connection has ended.
+    /// Whether the connection has ended, or should not be used for another request because its login grows too old.
     pub fn is_closed(&self) -> bool {
-        self.shared.state.lock().closed.is_some()
+        self.expires.is_some_and(|expires| expires <= Instant::now()) || self.shared.state.lock().closed.is_some()
     }
 
     /// Waits until the connection has ended.

@@ -20,6 +20,7 @@ pub mod guard;
 pub mod header;
 pub mod placeholder;
 pub mod serial;
+pub mod transport;
 
 pub use error_code::ErrorCode;
 pub use kafka_protocol::messages;

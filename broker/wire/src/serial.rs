@@ -7,39 +7,42 @@
 //! Invariants: as for [`crate::client`]; an exchange that fails or is dropped halfway leaves a connection that is not used
 //! again, because its stream stands in the middle of something.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_protocol::protocol::Request;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use crate::apis;
-use crate::client::{ClientError, Closed, Options, connect_tcp};
+use crate::client::{ClientError, Closed, Options};
 use crate::codec::{self, EncodeError};
 use crate::frame::FrameBuffer;
 use crate::header;
+use crate::transport::Transport;
 
 /// An open connection without tasks. Dropping it closes it.
 #[derive(Debug)]
 pub struct SerialConnection {
-    stream: TcpStream,
+    stream: Transport,
     frames: FrameBuffer,
     next_correlation_id: i32,
     client_id: String,
     request_timeout: Duration,
     /// An exchange has begun and not ended.
     broken: bool,
+    /// From when on the peer may close it, because the login is too old.
+    expires: Option<Instant>,
 }
 
 impl SerialConnection {
-    /// Connects by plain TCP. `max_in_flight` is one, whatever the options say.
+    /// Connects as [`Options::connector`] says. `max_in_flight` is one, whatever the options say.
     ///
     /// # Errors
-    /// No connection within the time, or refused.
+    /// No connection within the time, refused, or not authenticated.
     pub async fn connect(host: &str, port: u16, options: Options) -> Result<Self, ClientError> {
-        let stream = connect_tcp(host, port, options.connect_timeout).await?;
+        let opened = options.connector.connect(host, port, options.connect_timeout).await?;
         Ok(Self {
-            stream,
+            stream: opened.transport,
+            expires: opened.expires,
             frames: FrameBuffer::new(options.max_response_len),
             next_correlation_id: 0,
             client_id: options.client_id,
@@ -48,9 +51,10 @@ impl SerialConnection {
         })
     }
 
-    /// Whether the last exchange has not ended well: then the next one fails.
+    /// Whether it should not be used again: the last exchange has not ended well, and the next one would fail; or its
+    /// login grows too old.
     pub fn is_broken(&self) -> bool {
-        self.broken
+        self.broken || self.expires.is_some_and(|expires| expires <= Instant::now())
     }
 
     /// Sends a request and waits for its response.
@@ -77,6 +81,7 @@ impl SerialConnection {
         self.next_correlation_id = expected.wrapping_add(1);
         let frame = codec::encode_request(expected, &self.client_id, version, request)?;
         self.stream.write_all(&frame).await.map_err(|error| transport(&error))?;
+        self.stream.flush().await.map_err(|error| transport(&error))?;
         let answer = self.frames.read_frame(&mut self.stream).await;
         let answer = answer.map_err(|error| transport(&error))?;
         let answer = answer.ok_or(ClientError::Closed(Closed::ByPeer))?;
