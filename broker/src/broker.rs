@@ -14,7 +14,7 @@ use crate::group::GroupCoordinator;
 use crate::metadata::MetadataCache;
 use crate::partition::Partitions;
 use crate::producer_ids::ProducerIds;
-use crate::quota::{ReplicationQuota, ReplicationQuotas};
+use crate::quota::{ClientQuotas, ConnectionQuotas, ReplicationQuota, ReplicationQuotas, Windows};
 use crate::replication::Replication;
 
 /// A running broker. Made by `start`, shared by all connections.
@@ -37,6 +37,10 @@ pub struct Broker {
     pub fetch_sessions: FetchSessions,
     /// Throttles of replication.
     pub replication_quotas: ReplicationQuotas,
+    /// What users and client ids may use.
+    pub client_quotas: ClientQuotas,
+    /// How many connections there may be.
+    pub connection_quotas: Arc<ConnectionQuotas>,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
     /// The way to the controller, and the one hosted here; from the registration on.
@@ -80,6 +84,16 @@ impl Broker {
                 ),
             }
         };
+        let (client_quotas, connection_quotas) = {
+            let config = config.load();
+            let windows = Windows::new(config.quota_window_num, config.quota_window_size_seconds);
+            let mutation = Windows::new(
+                config.controller_quota_window_num,
+                config.controller_quota_window_size_seconds,
+            );
+            let connections = ConnectionQuotas::new(windows, &config.inter_broker_listener_name);
+            (ClientQuotas::new(windows, mutation), Arc::new(connections))
+        };
         Arc::new(Self {
             id,
             cluster_id,
@@ -90,6 +104,8 @@ impl Broker {
             groups,
             fetch_sessions: FetchSessions::new(fetch_session_slots),
             replication_quotas,
+            client_quotas,
+            connection_quotas,
             producer_ids: ProducerIds::default(),
             controller: OnceLock::new(),
             replication: OnceLock::new(),

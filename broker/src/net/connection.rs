@@ -15,6 +15,7 @@ use super::reply::Reply;
 use super::send;
 use crate::Broker;
 use crate::api::{self, ConnectionInfo};
+use crate::quota::Place;
 
 /// Replies are gathered up to this size before they are written, as long as further requests are there already.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -39,6 +40,7 @@ pub(super) async fn serve(
     stream: TcpStream,
     max_request: usize,
     max_idle: Duration,
+    place: Place,
 ) {
     let mut connection = Connection {
         broker,
@@ -47,7 +49,7 @@ pub(super) async fn serve(
         frames: FrameBuffer::new(max_request),
         gathered: Vec::new(),
         gathered_bytes: 0,
-        idle: Idle::new(max_idle),
+        idle: Idle::new(max_idle, place),
     };
     match connection.run().await {
         Ok(()) => debug!(peer = %connection.info.peer, "connection closed by the peer"),
@@ -75,7 +77,10 @@ struct Connection {
 impl Connection {
     async fn run(&mut self) -> Result<(), Closed> {
         while let Some(frame) = self.next_frame().await? {
-            let reply = self.serve(frame).await?;
+            let (reply, pause) = match self.serve(frame).await? {
+                Reply::Throttled(reply, pause) => (*reply, Some(pause)),
+                reply => (reply, None),
+            };
             match reply {
                 Reply::Bytes(bytes) => {
                     self.gathered_bytes += bytes.len();
@@ -93,6 +98,11 @@ impl Connection {
                     self.flush().await?;
                     return Err(Closed::Refused(reason));
                 }
+                Reply::Throttled(..) => unreachable!("a reply pauses once"),
+            }
+            if let Some(pause) = pause {
+                self.flush().await?;
+                self.pause(pause).await?;
             }
         }
         Ok(())
@@ -132,6 +142,17 @@ impl Connection {
         Ok(reply)
     }
 
+    /// Reads nothing for so long, and keeps requests waiting that have been read already. A pause does not keep a
+    /// connection longer than it may be idle.
+    async fn pause(&mut self, pause: Duration) -> Result<(), Closed> {
+        tokio::time::sleep(pause.min(self.idle.max)).await;
+        if pause > self.idle.max {
+            return Err(Closed::Idle);
+        }
+        self.idle.touch();
+        Ok(())
+    }
+
     async fn flush(&mut self) -> Result<(), Closed> {
         self.gathered_bytes = 0;
         if !self.gathered.is_empty() {
@@ -145,20 +166,24 @@ impl Connection {
 struct Idle {
     max: Duration,
     last: Instant,
+    /// Told as well when the connection was used last.
+    place: Place,
     timer: Pin<Box<tokio::time::Sleep>>,
 }
 
 impl Idle {
-    fn new(max: Duration) -> Self {
+    fn new(max: Duration, place: Place) -> Self {
         Self {
             max,
             last: Instant::now(),
+            place,
             timer: Box::pin(tokio::time::sleep(max)),
         }
     }
 
     fn touch(&mut self) {
         self.last = Instant::now();
+        self.place.touch(self.last);
     }
 
     fn poll_expired(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {

@@ -1,22 +1,25 @@
 //! Listening sockets and the connections that come in over them.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hashbrown::HashMap;
-use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::connection;
 use crate::Broker;
 use crate::api::ConnectionInfo;
+use crate::clock;
 use crate::config::{Endpoint, SecurityProtocol};
+use crate::quota::Refusal;
+
+/// At most so many connections of a listener are kept waiting for their end because their addresses are too fast.
+const CLOSING_MAX: usize = 1_000;
 
 /// `socket.*` settings. −1 for a buffer: the system's default.
 #[derive(Clone, Copy, Debug)]
@@ -31,73 +34,6 @@ pub struct SocketSettings {
     pub request_max_bytes: i32,
     /// `connections.max.idle.ms`; negative: never.
     pub connections_max_idle_ms: i64,
-}
-
-/// How many connections there may be.
-#[derive(Debug)]
-pub struct ConnectionLimits {
-    /// `max.connections`.
-    pub max: usize,
-    /// `max.connections.per.ip`.
-    pub max_per_ip: usize,
-    /// `max.connections.per.ip.overrides`.
-    pub per_ip_overrides: HashMap<IpAddr, usize>,
-    open: AtomicUsize,
-    per_ip: Mutex<HashMap<IpAddr, usize>>,
-}
-
-impl ConnectionLimits {
-    /// These limits, with no connection open.
-    pub fn new(max: usize, max_per_ip: usize, per_ip_overrides: HashMap<IpAddr, usize>) -> Self {
-        Self {
-            max,
-            max_per_ip,
-            per_ip_overrides,
-            open: AtomicUsize::new(0),
-            per_ip: Mutex::default(),
-        }
-    }
-
-    /// How many connections are open.
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    fn admit(self: &Arc<Self>, ip: IpAddr) -> Result<Admission, &'static str> {
-        let mut per_ip = self.per_ip.lock();
-        let of_ip = per_ip.entry(ip).or_default();
-        if *of_ip >= self.per_ip_overrides.get(&ip).copied().unwrap_or(self.max_per_ip) {
-            return Err("max.connections.per.ip reached");
-        }
-        if self.open.load(Ordering::Relaxed) >= self.max {
-            return Err("max.connections reached");
-        }
-        *of_ip += 1;
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Ok(Admission {
-            limits: Arc::clone(self),
-            ip,
-        })
-    }
-}
-
-/// A connection's place under the limits; given back when dropped.
-struct Admission {
-    limits: Arc<ConnectionLimits>,
-    ip: IpAddr,
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        self.limits.open.fetch_sub(1, Ordering::Relaxed);
-        let mut per_ip = self.limits.per_ip.lock();
-        if let Some(of_ip) = per_ip.get_mut(&self.ip) {
-            *of_ip -= 1;
-            if *of_ip == 0 {
-                per_ip.remove(&self.ip);
-            }
-        }
-    }
 }
 
 /// Why a listener cannot be opened.
@@ -189,8 +125,10 @@ impl Listener {
     }
 
     /// Accepts and serves connections until the future is dropped; with it all of its connections end.
-    pub async fn serve(self, broker: Arc<Broker>, limits: Arc<ConnectionLimits>) {
+    pub async fn serve(self, broker: Arc<Broker>) {
         let mut connections = JoinSet::new();
+        let quotas = Arc::clone(&broker.connection_quotas);
+        let closing = Arc::new(Semaphore::new(CLOSING_MAX));
         let max_request = usize::try_from(self.settings.request_max_bytes).unwrap_or(0);
         let max_idle = match u64::try_from(self.settings.connections_max_idle_ms) {
             Ok(ms) => Duration::from_millis(ms),
@@ -216,13 +154,24 @@ impl Listener {
                     continue;
                 }
             };
-            let admission = match limits.admit(peer.ip()) {
-                Ok(admission) => admission,
-                Err(reason) => {
-                    info!(listener = %self.name, %peer, reason, "connection refused");
+            // An IPv4 client of a socket that takes both has an address of its own, not one mapped into IPv6.
+            let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+            let place = match quotas.admit(&self.name, peer.ip(), clock::now).await {
+                Ok(place) => place,
+                Err(refusal) => {
+                    info!(listener = %self.name, %peer, %refusal, "connection refused");
+                    if let Refusal::TooFast { pause } = refusal
+                        && let Ok(room) = Arc::clone(&closing).try_acquire_owned()
+                    {
+                        connections.spawn(async move {
+                            tokio::time::sleep(Duration::from_millis(pause.0.unsigned_abs())).await;
+                            drop((stream, room));
+                        });
+                    }
                     continue;
                 }
             };
+            let id = place.id();
             if let Err(error) = prepare(&stream, &self.settings) {
                 warn!(listener = %self.name, %peer, %error, "socket options not set");
             }
@@ -231,11 +180,8 @@ impl Listener {
                 self.security_protocol,
                 peer,
             ));
-            let broker = Arc::clone(&broker);
-            connections.spawn(async move {
-                connection::serve(broker, info, stream, max_request, max_idle).await;
-                drop(admission);
-            });
+            let serving = connection::serve(Arc::clone(&broker), info, stream, max_request, max_idle, place);
+            quotas.serve_by(id, connections.spawn(serving));
         }
     }
 }

@@ -9,5 +9,5 @@ mod listener;
 mod reply;
 mod send;
 
-pub use listener::{ConnectionLimits, Listener, ListenerError, SocketSettings};
+pub use listener::{Listener, ListenerError, SocketSettings};
 pub use reply::{FilePart, Reply};

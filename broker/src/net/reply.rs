@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker_wire::placeholder::Part;
 use bytes::Bytes;
@@ -24,6 +25,19 @@ pub enum Reply {
     Nothing,
     /// Close the connection; the reason is logged.
     Close(String),
+    /// Do this at once, and then read nothing from the connection for so long: its client is over a quota (KIP-219).
+    Throttled(Box<Reply>, Duration),
+}
+
+impl Reply {
+    /// The same, with a pause of the connection after it; the longer one, if it has one already.
+    pub fn then_pause(self, pause: Duration) -> Self {
+        match self {
+            reply if pause.is_zero() => reply,
+            Self::Throttled(reply, already) => Self::Throttled(reply, already.max(pause)),
+            reply => Self::Throttled(Box::new(reply), pause),
+        }
+    }
 }
 
 /// A range of a file to be sent.

@@ -6,6 +6,7 @@
 //!
 //! Source: Kafka 3.9 `KafkaServer.startup`, `shutdown`; `kafka.Kafka.main`.
 
+mod connection_limits;
 mod directories;
 mod error;
 mod failed_directories;

@@ -1,7 +1,5 @@
 //! What a broker consists of while it starts, runs and stops.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -103,22 +101,4 @@ impl Parts {
             () = controller_ended => StartError::Background("the controller hosted here has ended".to_owned()),
         }
     }
-}
-
-/// Addresses by the names in `max.connections.per.ip.overrides`.
-pub(super) async fn resolve_overrides(
-    overrides: &std::collections::HashMap<String, i32>,
-) -> Result<BTreeMap<IpAddr, usize>, StartError> {
-    let mut resolved = BTreeMap::new();
-    for (host, count) in overrides {
-        let count = usize::try_from(*count).unwrap_or(0);
-        let found = tokio::net::lookup_host((host.as_str(), 0))
-            .await
-            .map_err(|source| StartError::UnknownHost {
-                host: host.clone(),
-                source,
-            })?;
-        resolved.extend(found.map(|address| (address.ip(), count)));
-    }
-    Ok(resolved)
 }

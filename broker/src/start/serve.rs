@@ -12,12 +12,12 @@ use tracing::{error, info};
 
 use super::directories::Directories;
 use super::error::StartError;
-use super::parts::{Parts, resolve_overrides};
+use super::parts::Parts;
 use super::zookeeper::{self, millis};
-use super::{failed_directories, last_session};
+use super::{connection_limits, failed_directories, last_session};
 use crate::config::BrokerConfig;
 use crate::logging::KAFKA_SERVER;
-use crate::net::{ConnectionLimits, Listener, SocketSettings};
+use crate::net::{Listener, SocketSettings};
 use crate::partition::{Partitions, ReplicaSettings};
 use crate::registration::{Identity, Registration};
 use crate::zookeeper::apply::usable_entries;
@@ -86,14 +86,10 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
         ports.insert(endpoint.listener_name.clone(), port);
         listeners.push(listener);
     }
-    let limits = Arc::new(ConnectionLimits::new(
-        usize::try_from(config.max_connections).unwrap_or(0),
-        usize::try_from(config.max_connections_per_ip).unwrap_or(0),
-        resolve_overrides(&config.max_connections_per_ip_overrides)
-            .await?
-            .into_iter()
-            .collect(),
-    ));
+    broker
+        .connection_quotas
+        .configure(&connection_limits::read(&config).await?);
+    parts.background.spawn(connection_limits::follow(Arc::clone(&broker)));
 
     // Before the registration, so that no death after it goes unnoticed.
     if config.ottla_death_certificate {
@@ -107,9 +103,7 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     coordinator_service::announce_broker(&broker.store, id).await?;
     register(parts, &broker, Identity::new(id, &config, &ports, &host_name())).await?;
     for listener in listeners {
-        parts
-            .listeners
-            .spawn(listener.serve(Arc::clone(&broker), Arc::clone(&limits)));
+        parts.listeners.spawn(listener.serve(Arc::clone(&broker)));
     }
     // After the listeners: what it tells this broker comes over one of them.
     broker.host_controller();
