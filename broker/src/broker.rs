@@ -16,6 +16,7 @@ use crate::partition::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::quota::{ClientQuotas, ConnectionQuotas, ReplicationQuota, ReplicationQuotas, Windows};
 use crate::replication::Replication;
+use crate::security::AclAuthorizer;
 
 /// A running broker. Made by `start`, shared by all connections.
 pub struct Broker {
@@ -47,6 +48,8 @@ pub struct Broker {
     controller: OnceLock<ControllerChannel>,
     /// Copies from the leaders of what is followed here; from before the registration on.
     replication: OnceLock<Arc<Replication>>,
+    /// Who may do what; from before the listeners open on, if there is to be one.
+    authorizer: OnceLock<Arc<AclAuthorizer>>,
     /// Which life of this broker id it is: the czxid of its registration; −1 while it is not registered.
     epoch: AtomicI64,
 }
@@ -109,6 +112,7 @@ impl Broker {
             producer_ids: ProducerIds::default(),
             controller: OnceLock::new(),
             replication: OnceLock::new(),
+            authorizer: OnceLock::new(),
             epoch: AtomicI64::new(BrokerEpoch::NONE.0),
         })
     }
@@ -154,6 +158,16 @@ impl Broker {
                 std::time::Duration::from_millis(u64::try_from(config.request_timeout_ms).unwrap_or(0)),
             )
         });
+    }
+
+    /// Who may do what; everyone everything if there is none.
+    pub fn authorizer(&self) -> Option<&Arc<AclAuthorizer>> {
+        self.authorizer.get()
+    }
+
+    /// Lets `authorizer` decide from here on. Called once, before the listeners open; another call does nothing.
+    pub fn set_authorizer(&self, authorizer: Arc<AclAuthorizer>) {
+        self.authorizer.get_or_init(|| authorizer);
     }
 
     /// The epoch of the current registration.

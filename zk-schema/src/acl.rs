@@ -112,6 +112,36 @@ names! {
     }
 }
 
+/// Parent of the ACLs of one kind of patterns.
+pub fn root(pattern_type: PatternType) -> String {
+    match pattern_type {
+        PatternType::Literal => LITERAL_PATH.to_owned(),
+        PatternType::Prefixed => format!("{EXTENDED_PATH}/{}", pattern_type.camel()),
+    }
+}
+
+/// What an authorizer creates when it starts, in this order, which is that of Kafka's enumeration of a set.
+///
+/// Source: Kafka 3.9 `KafkaZkClient.createAclPaths`.
+pub fn persistent_paths() -> Vec<String> {
+    let kinds = [
+        ResourceType::TransactionalId,
+        ResourceType::Cluster,
+        ResourceType::Group,
+        ResourceType::Topic,
+        ResourceType::DelegationToken,
+        ResourceType::User,
+    ];
+    let mut paths = Vec::new();
+    for pattern_type in PatternType::ALL {
+        let root = root(*pattern_type);
+        paths.push(root.clone());
+        paths.extend(kinds.iter().map(|kind| format!("{root}/{}", kind.camel())));
+    }
+    paths.extend([LITERAL_CHANGES_PATH.to_owned(), EXTENDED_CHANGES_PATH.to_owned()]);
+    paths
+}
+
 /// What ACLs are attached to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourcePattern {
@@ -139,11 +169,12 @@ pub struct AclEntry {
 impl ResourcePattern {
     /// Where its ACLs are.
     pub fn path(&self) -> String {
-        let kind = self.resource_type.camel();
-        match self.pattern_type {
-            PatternType::Literal => format!("{LITERAL_PATH}/{kind}/{}", self.name),
-            PatternType::Prefixed => format!("{EXTENDED_PATH}/prefixed/{kind}/{}", self.name),
-        }
+        format!(
+            "{}/{}/{}",
+            root(self.pattern_type),
+            self.resource_type.camel(),
+            self.name
+        )
     }
 
     /// Prefix of the path, and content, of the notification that its ACLs have changed.

@@ -3,6 +3,7 @@
 //! TLS from Kafka's own key stores, the mechanisms of SASL, access control lists, delegation tokens, and passwords as
 //! they stand in ZooKeeper. Decides; does not open sockets, read ZooKeeper or know requests.
 
+pub mod authorizer;
 pub mod principal;
 pub mod sasl;
 pub mod tls;

@@ -6,7 +6,7 @@ use kafka_protocol::messages::{BrokerId as WireBrokerId, DescribeClusterRequest,
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Api, RequestContext, api};
-use crate::security::{ResourceType, all_operations};
+use crate::security::{CLUSTER_NAME, Operation, ResourceType};
 
 pub(super) const API: Api = api!(DescribeCluster, 0..=1, handle);
 
@@ -47,7 +47,11 @@ async fn handle(cx: &RequestContext, request: DescribeClusterRequest) -> Describ
         .with_controller_id(WireBrokerId(image.controller_for_clients(cx.broker_id()).0))
         .with_brokers(brokers.collect());
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = all_operations(ResourceType::Cluster);
+        // Who may not describe the cluster learns nothing of what else they may do.
+        response.cluster_authorized_operations = match cx.authorize_cluster(Operation::Describe) {
+            true => cx.authorized_operations(ResourceType::Cluster, CLUSTER_NAME),
+            false => 0,
+        };
     }
     response
 }

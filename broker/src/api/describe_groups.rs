@@ -1,12 +1,13 @@
 //! DescribeGroups (key 15, versions 0–5): state, protocol and members of groups coordinated here.
 
+use broker_wire::ErrorCode;
 use coordinator::group::MemberDescription;
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
 
 use super::text::{wire, wire_option};
 use super::{Api, RequestContext, api, error_code};
-use crate::security::{ResourceType, all_operations};
+use crate::security::{Operation, ResourceType};
 
 pub(super) const API: Api = api!(DescribeGroups, 0..=5, handle);
 
@@ -17,6 +18,11 @@ async fn handle(cx: &RequestContext, request: DescribeGroupsRequest) -> Describe
 }
 
 fn describe(cx: &RequestContext, id: GroupId, with_operations: bool) -> DescribedGroup {
+    if !cx.authorize(Operation::Describe, ResourceType::Group, &id) {
+        return DescribedGroup::default()
+            .with_group_id(id)
+            .with_error_code(ErrorCode::GroupAuthorizationFailed as i16);
+    }
     let described = match cx.broker.groups.describe(&id) {
         Err(error) => {
             return DescribedGroup::default()
@@ -31,7 +37,8 @@ fn describe(cx: &RequestContext, id: GroupId, with_operations: bool) -> Describe
             .with_members(group.members.iter().map(|one| member(one, cx.version())).collect()),
     };
     if with_operations {
-        described.with_authorized_operations(all_operations(ResourceType::Group))
+        let operations = cx.authorized_operations(ResourceType::Group, &described.group_id);
+        described.with_authorized_operations(operations)
     } else {
         described
     }

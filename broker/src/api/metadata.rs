@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{Api, RequestContext, api};
 use crate::metadata::{MetadataImage, PartitionImage, TopicImage};
-use crate::security::{ResourceType, all_operations};
+use crate::security::{Authorized, CLUSTER_NAME, Operation, ResourceType};
 
 pub(super) const API: Api = api!(Metadata, 0..=12, handle);
 
@@ -59,22 +59,33 @@ async fn handle(cx: &RequestContext, request: MetadataRequest) -> MetadataRespon
                     .collect();
                 by_name(cx, &image, &names, request.allow_auto_topic_creation).await
             } else {
-                ids.into_iter().map(|id| by_id(cx, &image, id)).collect()
+                by_ids(cx, &image, ids)
             }
         }
-        _ => image
-            .topics
-            .iter()
-            .map(|(name, topic)| describe(cx, &image, name, topic))
-            .collect(),
+        // Who asks for all topics is told of those that they may describe, and not that there are others.
+        _ => {
+            let names = image.topics.keys().map(|name| &**name);
+            let authorized = cx.authorized_quietly(Operation::Describe, ResourceType::Topic, names);
+            let topics = image.topics.iter();
+            topics
+                .filter(|(name, _)| authorized.contains(name))
+                .map(|(name, topic)| describe(cx, &image, name, topic))
+                .collect()
+        }
     };
     if cx.version() >= 8 {
         if cx.version() <= 10 && request.include_cluster_authorized_operations {
-            response.cluster_authorized_operations = all_operations(ResourceType::Cluster);
+            response.cluster_authorized_operations = match cx.authorize_cluster(Operation::Describe) {
+                true => cx.authorized_operations(ResourceType::Cluster, CLUSTER_NAME),
+                false => 0,
+            };
         }
         if request.include_topic_authorized_operations {
             for topic in &mut response.topics {
-                topic.topic_authorized_operations = all_operations(ResourceType::Topic);
+                // Only of topics that they may describe is more told.
+                if let (Some(name), false) = (&topic.name, is_unauthorized(topic)) {
+                    topic.topic_authorized_operations = cx.authorized_operations(ResourceType::Topic, name);
+                }
             }
         }
     }
@@ -106,15 +117,30 @@ fn brokers(cx: &RequestContext, image: &MetadataImage) -> Vec<MetadataResponseBr
     reachable.collect()
 }
 
-fn by_id(cx: &RequestContext, image: &MetadataImage, id: Uuid) -> MetadataResponseTopic {
-    let name = image.topic_name(TopicId(*id.as_bytes()));
-    match name.and_then(|name| Some((name, image.topic(name)?))) {
-        Some((name, topic)) => describe(cx, image, name, topic),
-        None => MetadataResponseTopic::default()
-            .with_name(None)
-            .with_topic_id(id)
-            .with_error_code(ErrorCode::UnknownTopicId as i16),
-    }
+fn is_unauthorized(topic: &MetadataResponseTopic) -> bool {
+    topic.error_code == ErrorCode::TopicAuthorizationFailed as i16
+        || topic.error_code == ErrorCode::UnknownTopicId as i16
+}
+
+fn by_ids(cx: &RequestContext, image: &MetadataImage, ids: BTreeSet<Uuid>) -> Vec<MetadataResponseTopic> {
+    let name = |id: &Uuid| image.topic_name(TopicId(*id.as_bytes())).map(|name| &**name);
+    let names = ids.iter().filter_map(name);
+    let authorized = cx.authorized(Operation::Describe, ResourceType::Topic, names);
+    let describe = |id: &Uuid| {
+        let refuse = |code: ErrorCode| {
+            MetadataResponseTopic::default()
+                .with_name(None)
+                .with_topic_id(*id)
+                .with_error_code(code as i16)
+        };
+        match name(id).and_then(|name| Some((name, image.topic(name)?))) {
+            // Ids are no secret; which name one has is.
+            Some((name, _)) if !authorized.contains(name) => refuse(ErrorCode::TopicAuthorizationFailed),
+            Some((name, topic)) => describe(cx, image, name, topic),
+            None => refuse(ErrorCode::UnknownTopicId),
+        }
+    };
+    ids.iter().map(describe).collect()
 }
 
 async fn by_name(
@@ -127,14 +153,27 @@ async fn by_name(
     let may_create = may_create && cx.broker.config.load().auto_create_topics_enable;
     let mut topics = Vec::with_capacity(names.len());
     let mut missing = Vec::new();
+    let authorized = cx.authorized(Operation::Describe, ResourceType::Topic, names.iter().copied());
     for name in names {
         match image.topic(name) {
+            // Whether the topic exists is not told, and neither is its id.
+            _ if !authorized.contains(name) => topics.push(
+                MetadataResponseTopic::default()
+                    .with_name(Some(topic_name(name)))
+                    .with_error_code(ErrorCode::TopicAuthorizationFailed as i16),
+            ),
             Some(topic) => topics.push(describe(cx, image, name, topic)),
             None => missing.push(*name),
         }
     }
+    let creatable = if may_create && !missing.is_empty() && !cx.authorize_cluster_quietly(Operation::Create) {
+        cx.authorized(Operation::Create, ResourceType::Topic, missing.iter().copied())
+    } else {
+        Authorized::All
+    };
     for name in missing {
         let code = match validate_topic_name(name) {
+            _ if !creatable.contains(name) => ErrorCode::TopicAuthorizationFailed,
             Err(_) => ErrorCode::InvalidTopicException,
             Ok(()) if may_create => crate::zookeeper::auto_create_topic(&cx.broker, name).await,
             Ok(()) => ErrorCode::UnknownTopicOrPartition,

@@ -387,17 +387,14 @@ impl BrokerConfig {
                 "zookeeper.metadata.migration.enable=true asks for a migration to KRaft, which this broker does not take part in".into(),
             );
         }
-        for key in [
-            "authorizer.class.name",
-            "create.topic.policy.class.name",
-            "alter.config.policy.class.name",
-        ] {
+        for key in ["create.topic.policy.class.name", "alter.config.policy.class.name"] {
             if let Some(class) = set(key) {
                 return refuse(format!(
                     "{key}={class} would not be enforced: this broker has no such check yet, and does not start as if it had"
                 ));
             }
         }
+        crate::security::AuthorizerSettings::of(self)?;
         if let Some(class) = set("principal.builder.class").filter(|class| *class != DEFAULT_PRINCIPAL_BUILDER) {
             return refuse(format!(
                 "principal.builder.class={class} is a Java class and cannot run here"

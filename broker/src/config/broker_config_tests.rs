@@ -195,8 +195,8 @@ fn what_would_be_missed_if_it_were_ignored_is_refused() {
     );
     check(
         "authorizer.class.name",
-        "kafka.security.authorizer.AclAuthorizer",
-        "authorizer.class.name=kafka.security.authorizer.AclAuthorizer would not be enforced: this broker has no such check yet, and does not start as if it had",
+        "my.Authorizer",
+        "authorizer.class.name=my.Authorizer is a Java class and cannot run here; kafka.security.authorizer.AclAuthorizer can",
     );
     check(
         "principal.builder.class",

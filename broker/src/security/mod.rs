@@ -1,8 +1,20 @@
-//! Who may do what.
+//! Who may do what: the shell round `broker_security::authorizer`.
 //!
-//! Without an authorizer everyone may do everything; `authorizer.class.name` is refused at the start as long as this
-//! broker has none, so that nobody believes in ACLs that are not enforced.
+//! Handlers ask by [`crate::api::RequestContext`]: `authorize`, `authorized`, `authorized_operations`. Without an
+//! authorizer everyone may do everything, and asking costs one load.
+//!
+//! Rules live in ZooKeeper. [`AclAuthorizer`] reads them before the listeners open, follows the notices of changes, and
+//! changes them for `CreateAcls` and `DeleteAcls`; every decision is made on what it has read, never by asking ZooKeeper.
 
-mod operations;
+mod acl_authorizer;
+mod audit;
+mod changes;
+mod context;
+mod settings;
 
-pub use operations::{ResourceType, all_operations};
+pub use acl_authorizer::{AclAuthorizer, AclError, Deleted};
+pub use context::Authorized;
+pub use settings::{AuthorizerSettings, OtherZooKeeper};
+
+pub use broker_security::authorizer::{BindingFilter, CLUSTER_NAME, EntryFilter, PatternTypeFilter, ResourceFilter};
+pub use zk_schema::acl::{AclEntry, Operation, PatternType, ResourcePattern, ResourceType};

@@ -27,6 +27,9 @@ pub enum StartError {
     /// The log directories are not ours.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// The keys of the authorizer.
+    #[error(transparent)]
+    Authorizer(crate::config::ConfigError),
     /// Neither configured nor known to the directories, and not to be generated.
     #[error("No broker ID found, and broker.id.generation.enable is disabled.")]
     NoBrokerId,

@@ -20,6 +20,7 @@ use crate::logging::KAFKA_SERVER;
 use crate::net::{Listener, SocketSettings};
 use crate::partition::{Partitions, ReplicaSettings};
 use crate::registration::{Identity, Registration};
+use crate::security::{AclAuthorizer, AuthorizerSettings};
 use crate::zookeeper::apply::usable_entries;
 use crate::{Broker, blocking, clock};
 
@@ -74,6 +75,7 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
         parts.background.spawn(Arc::clone(replication).follow_config());
     }
     watch_directories(parts, &broker);
+    start_authorizer(parts, &broker, &config).await?;
 
     let mut listeners = Vec::new();
     let mut ports = BTreeMap::new();
@@ -137,6 +139,21 @@ async fn register(parts: &mut Parts, broker: &Arc<Broker>, identity: Identity) -
     };
     registered(registration.epoch(), registration.session_id());
     parts.background.spawn(registration.keep(registered));
+    Ok(())
+}
+
+/// Reads who may do what, before anybody can ask for anything.
+async fn start_authorizer(parts: &mut Parts, broker: &Broker, config: &BrokerConfig) -> Result<(), StartError> {
+    let Some(settings) = AuthorizerSettings::of(config).map_err(StartError::Authorizer)? else {
+        return Ok(());
+    };
+    let store = match &settings.zookeeper {
+        None => broker.store.clone(),
+        Some(other) => zookeeper::connect_authorizer(config, other).await?,
+    };
+    let authorizer = AclAuthorizer::start(store, &settings).await?;
+    broker.set_authorizer(Arc::clone(&authorizer));
+    parts.background.spawn(authorizer.follow());
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use zk_schema_store::{CreateMode, Store, StoreConfig, StoreError};
 
 use super::error::StartError;
 use crate::config::BrokerConfig;
+use crate::security::OtherZooKeeper;
 
 /// How ZooKeeper is reached.
 pub(super) fn store_config(config: &BrokerConfig) -> StoreConfig {
@@ -36,6 +37,22 @@ pub(super) async fn connect(config: &BrokerConfig) -> Result<Store, StartError> 
             connect: config.zookeeper_connect.clone(),
             source,
         })
+}
+
+/// Opens a session with the ZooKeeper that has nothing but the ACLs.
+pub(super) async fn connect_authorizer(config: &BrokerConfig, other: &OtherZooKeeper) -> Result<Store, StartError> {
+    let connect = StoreConfig {
+        connect: other.url.clone(),
+        session_timeout: millis(other.session_timeout_ms),
+        connection_timeout: millis(other.connection_timeout_ms),
+        max_in_flight: usize::try_from(other.max_in_flight_requests).unwrap_or(1),
+        ..store_config(config)
+    };
+    let failed = |source| StartError::Connect {
+        connect: other.url.clone(),
+        source,
+    };
+    Store::connect(connect).await.map_err(failed)
 }
 
 pub(super) fn millis(ms: i32) -> Duration {
