@@ -17,6 +17,7 @@ pub mod delegation_token;
 pub mod feature;
 mod java_order;
 pub mod migration;
+pub mod node_acl;
 pub mod notifications;
 pub mod op;
 pub mod ottla;

@@ -4,6 +4,8 @@
 //! they stand in ZooKeeper. Decides; does not open sockets, read ZooKeeper or know requests.
 
 pub mod authorizer;
+pub mod delegation_token;
+pub mod oauthbearer;
 pub mod principal;
 pub mod sasl;
 pub mod tls;

@@ -26,6 +26,7 @@ pub(super) fn store_config(config: &BrokerConfig) -> StoreConfig {
         session_timeout: millis(config.zookeeper_session_timeout_ms),
         connection_timeout: millis(config.zookeeper_connection_timeout_ms),
         max_in_flight: usize::try_from(config.zookeeper_max_in_flight_requests).unwrap_or(1),
+        ..StoreConfig::new("")
     }
 }
 

@@ -62,6 +62,9 @@ pub enum StoreError {
     /// `zookeeper.connect` cannot be used.
     #[error("invalid zookeeper.connect: {0}")]
     InvalidConnectString(String),
+    /// A certificate or a key for TLS to ZooKeeper cannot be used.
+    #[error("zookeeper.ssl: {0}")]
+    InvalidTls(String),
     /// The path is not one that ZooKeeper takes.
     #[error("invalid path {path}")]
     InvalidPath {

@@ -14,6 +14,7 @@ mod grouped;
 mod memory;
 mod op_size;
 mod remote;
+mod security;
 mod session;
 mod settle;
 mod watch;
@@ -27,11 +28,13 @@ use zk_schema::controller_epoch;
 
 pub use crate::error::{FencedError, MultiError, StoreError};
 pub use crate::memory::MemoryTree;
+pub use crate::security::{ClientIdentity, DigestLogin, Security, Tls};
 pub use crate::session::SessionState;
 pub use crate::watch::Watch;
 pub use zk_schema::op::{CreateMode, Created, Fenced, Op, OpResult, Stat};
 
-/// How to reach ZooKeeper. Serializable, because a guardian process is told it by the program that it watches.
+/// How to reach ZooKeeper. Serializable, because a guardian process is told it by the program that it watches: through
+/// a pipe, since it may hold secrets. `Debug` does not show them.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct StoreConfig {
     /// `zookeeper.connect`: `host:port,host:port/chroot`. A chroot that does not exist is created.
@@ -42,6 +45,8 @@ pub struct StoreConfig {
     pub connection_timeout: Duration,
     /// `zookeeper.max.in.flight.requests`.
     pub max_in_flight: usize,
+    /// How to log in there, and who may do what with the znodes that are created.
+    pub security: Security,
 }
 
 impl StoreConfig {
@@ -52,6 +57,7 @@ impl StoreConfig {
             session_timeout: Duration::from_secs(18),
             connection_timeout: Duration::from_secs(18),
             max_in_flight: 10,
+            security: Security::default(),
         }
     }
 }

@@ -10,7 +10,8 @@ pub(crate) const LIMIT: usize = 0xf_ffff;
 const REQUEST_HEADER: usize = 8; // xid, operation
 const MULTI_HEADER: usize = 9; // operation, done, error; one more ends the multi
 const LENGTH: usize = 4;
-const ACL: usize = 4 + 4 + LENGTH + "world".len() + LENGTH + "anyone".len();
+/// The longest list of permissions that is given: the creator's and the world's.
+const ACL: usize = 4 + (4 + LENGTH + "auth".len() + LENGTH) + (4 + LENGTH + "world".len() + LENGTH + "anyone".len());
 
 /// Refuses what the server would refuse by cutting the connection.
 pub(crate) fn check(ops: &[Op], chroot_len: usize) -> Result<(), StoreError> {

@@ -51,6 +51,7 @@ enum Attempt<T> {
 impl Remote {
     pub(crate) async fn connect(config: StoreConfig) -> Result<Self, StoreError> {
         let (servers, chroot) = split_connect_string(&config.connect)?;
+        config.security.check(&servers)?;
         let max_in_flight = config.max_in_flight.max(1);
         let chroot_len = chroot.len();
         let (close, closing) = oneshot::channel();
@@ -341,13 +342,12 @@ async fn read_all_once(link: &Link, paths: &[String]) -> Result<Option<Vec<Optio
 async fn write_once(link: &Link, ops: &[Op]) -> Result<Vec<OpResult>, (Option<usize>, zk::Error)> {
     let client = &link.client;
     let whole = |error| (None, error);
-    let open = zk::Acls::anyone_all();
     if let [op] = ops {
         let first = |error| (Some(0), error);
         let result = match op {
             Op::Create { path, data, mode } => {
                 let (stat, sequence) = client
-                    .create(path, data, &client_mode(*mode).with_acls(open))
+                    .create(path, data, &client_mode(*mode).with_acls(link.acls(path)))
                     .await
                     .map_err(first)?;
                 let path = match mode {
@@ -384,11 +384,12 @@ async fn write_once(link: &Link, ops: &[Op]) -> Result<Vec<OpResult>, (Option<us
 
 async fn write_multi(link: &Link, ops: &[Op]) -> Result<Vec<OpResult>, (Option<usize>, zk::Error)> {
     let whole = |error| (None, error);
-    let open = zk::Acls::anyone_all();
     let mut writer = link.client.new_multi_writer();
     for op in ops {
         match op {
-            Op::Create { path, data, mode } => writer.add_create(path, data, &client_mode(*mode).with_acls(open)),
+            Op::Create { path, data, mode } => {
+                writer.add_create(path, data, &client_mode(*mode).with_acls(link.acls(path)))
+            }
             Op::SetData {
                 path,
                 data,

@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use zookeeper_client as zk;
 
-use crate::Watch;
+use crate::security::{self, Security};
+use crate::{StoreError, Watch};
 
 /// How long the server may take to confirm that the session is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,6 +27,8 @@ pub(crate) struct Link {
     /// True once the connection is lost.
     down: watch::Receiver<bool>,
     give_up: watch::Sender<bool>,
+    /// Whether what is created is kept from others.
+    set_acl: bool,
     /// This server does not know several reads in one request.
     one_by_one: AtomicBool,
 }
@@ -38,6 +41,7 @@ pub(crate) struct Target {
     /// Empty, or an absolute path that is prefixed to every path.
     pub(crate) chroot: String,
     pub(crate) session_timeout: Duration,
+    pub(crate) security: Security,
 }
 
 impl Link {
@@ -48,6 +52,7 @@ impl Link {
         let (result, opened) = oneshot::channel();
         let (down_sender, down) = watch::channel(false);
         let give_up = watch::Sender::new(false);
+        let set_acl = target.security.set_acl;
         let run = Run {
             target,
             session,
@@ -65,8 +70,14 @@ impl Link {
             client,
             down,
             give_up,
+            set_acl,
             one_by_one: AtomicBool::new(false),
         })
+    }
+
+    /// Who may do what with a znode that is created at `path`.
+    pub(crate) fn acls(&self, path: &str) -> zk::Acls<'static> {
+        security::acls(path, self.set_acl)
     }
 
     /// Whether several reads in one request have been refused.
@@ -209,7 +220,14 @@ async fn open(target: &Target, session: Option<zk::SessionInfo>) -> Result<zk::C
     if let Some(session) = session {
         connector = connector.with_session(session);
     }
-    let client = connector.connect(&target.servers).await?;
+    let connector = target.security.apply(connector).map_err(|error| match error {
+        StoreError::AuthFailed => zk::Error::AuthFailed,
+        other => zk::Error::UnexpectedError(other.to_string()),
+    })?;
+    let client = match target.security.tls {
+        Some(_) => connector.secure_connect(&target.servers).await?,
+        None => connector.connect(&target.servers).await?,
+    };
     if !target.chroot.is_empty() && is_new {
         let ends = target
             .chroot
@@ -219,8 +237,9 @@ async fn open(target: &Target, session: Option<zk::SessionInfo>) -> Result<zk::C
         let there = client.check_stat(&target.chroot).await?.is_some();
         let ends = ends.chain([target.chroot.len()]).filter(|_| !there);
         for end in ends {
-            let options = zk::CreateMode::Persistent.with_acls(zk::Acls::anyone_all());
-            match client.create(&target.chroot[..end], &[], &options).await {
+            let path = &target.chroot[..end];
+            let options = zk::CreateMode::Persistent.with_acls(security::acls(path, target.security.set_acl));
+            match client.create(path, &[], &options).await {
                 Ok(_) | Err(zk::Error::NodeExists) => {}
                 Err(error) => return Err(error),
             }

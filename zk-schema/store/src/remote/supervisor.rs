@@ -35,6 +35,7 @@ impl Supervisor {
             servers,
             chroot,
             session_timeout: config.session_timeout,
+            security: config.security,
         };
         let link = first_link(&target, config.connection_timeout).await?;
         let link = Arc::new(link);
