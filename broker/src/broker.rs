@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use broker_wire::transport::Connector;
 use coordinator_service::ControllerHandle;
 use model::{BrokerEpoch, BrokerId, Millis};
 use zk_schema_store::Store;
@@ -12,6 +13,7 @@ use crate::controller::ControllerChannel;
 use crate::fetch_session::FetchSessions;
 use crate::group::GroupCoordinator;
 use crate::metadata::MetadataCache;
+use crate::net::Tls;
 use crate::partition::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::quota::{ClientQuotas, ConnectionQuotas, ReplicationQuota, ReplicationQuotas, Windows};
@@ -44,6 +46,10 @@ pub struct Broker {
     pub connection_quotas: Arc<ConnectionQuotas>,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
+    /// TLS of listeners and of connections to other brokers; from before the listeners on.
+    tls: OnceLock<Arc<Tls>>,
+    /// How other brokers are reached; from before the replication on.
+    connectors: OnceLock<Connectors>,
     /// The way to the controller, and the one hosted here; from the registration on.
     controller: OnceLock<ControllerChannel>,
     /// Copies from the leaders of what is followed here; from before the registration on.
@@ -52,6 +58,15 @@ pub struct Broker {
     authorizer: OnceLock<Arc<AclAuthorizer>>,
     /// Which life of this broker id it is: the czxid of its registration; −1 while it is not registered.
     epoch: AtomicI64,
+}
+
+/// How other brokers are reached: TLS and login.
+#[derive(Clone, Debug, Default)]
+pub struct Connectors {
+    /// At `inter.broker.listener.name`.
+    pub inter_broker: Connector,
+    /// By the controller hosted here, at `control.plane.listener.name` if there is one.
+    pub control_plane: Connector,
 }
 
 impl Broker {
@@ -110,11 +125,30 @@ impl Broker {
             client_quotas,
             connection_quotas,
             producer_ids: ProducerIds::default(),
+            tls: OnceLock::new(),
+            connectors: OnceLock::new(),
             controller: OnceLock::new(),
             replication: OnceLock::new(),
             authorizer: OnceLock::new(),
             epoch: AtomicI64::new(BrokerEpoch::NONE.0),
         })
+    }
+
+    /// Says how connections are secured. Called once, before anything listens or connects; another call does nothing.
+    pub fn secure(&self, tls: Arc<Tls>, connectors: Connectors) {
+        // The first one counts.
+        let _ = self.tls.set(tls);
+        let _ = self.connectors.set(connectors);
+    }
+
+    /// TLS; empty where there is none.
+    pub fn tls(&self) -> &Arc<Tls> {
+        self.tls.get_or_init(Arc::default)
+    }
+
+    /// How other brokers are reached; plainly, if nothing else was said.
+    pub fn connectors(&self) -> &Connectors {
+        self.connectors.get_or_init(Connectors::default)
     }
 
     /// The controller hosted here, once there is one.
@@ -147,7 +181,9 @@ impl Broker {
     pub fn host_controller(&self) {
         let config = self.config.current();
         self.controller.get_or_init(|| {
-            let hosted = crate::controller::host(self.id, &config, self.store.clone());
+            let connectors = self.connectors();
+            let hosted =
+                crate::controller::host(self.id, &config, connectors.control_plane.clone(), self.store.clone());
             ControllerChannel::new(
                 self.id,
                 hosted,
@@ -156,6 +192,7 @@ impl Broker {
                 Arc::from(config.inter_broker_listener_name.as_str()),
                 crate::controller::inter_broker_protocol(&config),
                 std::time::Duration::from_millis(u64::try_from(config.request_timeout_ms).unwrap_or(0)),
+                connectors.inter_broker.clone(),
             )
         });
     }

@@ -395,6 +395,13 @@ impl BrokerConfig {
             }
         }
         crate::security::AuthorizerSettings::of(self)?;
+        for (key, class) in &self.originals {
+            let engine = key == "ssl.engine.factory.class"
+                || (key.starts_with("listener.name.") && key.ends_with(".ssl.engine.factory.class"));
+            if engine && !class.trim().is_empty() {
+                return refuse(format!("{key}={class} is a Java class and cannot run here"));
+            }
+        }
         if let Some(class) = set("principal.builder.class").filter(|class| *class != DEFAULT_PRINCIPAL_BUILDER) {
             return refuse(format!(
                 "principal.builder.class={class} is a Java class and cannot run here"
@@ -407,13 +414,14 @@ impl BrokerConfig {
                 selectors.join(" and ")
             ));
         }
-        match self
-            .listeners
-            .iter()
-            .find(|listener| listener.security_protocol != SecurityProtocol::Plaintext)
-        {
+        match self.listeners.iter().find(|listener| {
+            !matches!(
+                listener.security_protocol,
+                SecurityProtocol::Plaintext | SecurityProtocol::Ssl
+            )
+        }) {
             Some(listener) => refuse(format!(
-                "the listener {listener} uses {}, which is not served yet; only PLAINTEXT is",
+                "the listener {listener} uses {}, which is not served yet; only PLAINTEXT and SSL are",
                 listener.security_protocol
             )),
             None => Ok(()),

@@ -204,9 +204,14 @@ fn what_would_be_missed_if_it_were_ignored_is_refused() {
         "principal.builder.class=my.Builder is a Java class and cannot run here",
     );
     check(
+        "listener.name.x.ssl.engine.factory.class",
+        "my.Engines",
+        "listener.name.x.ssl.engine.factory.class=my.Engines is a Java class and cannot run here",
+    );
+    check(
         "listeners",
-        "PLAINTEXT://:9092,SSL://:9093",
-        "the listener SSL://:9093 uses SSL, which is not served yet; only PLAINTEXT is",
+        "PLAINTEXT://:9092,SASL_SSL://:9093",
+        "the listener SASL_SSL://:9093 uses SASL_SSL, which is not served yet; only PLAINTEXT and SSL are",
     );
     assert!(config(&[("process.roles", ""), ("authorizer.class.name", "")]).is_ok());
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use broker_wire::Request;
 use broker_wire::client::{ClientError, Connection, Options};
+use broker_wire::transport::Connector;
 use coordinator_service::{ControllerHandle, InterBrokerProtocol};
 use kafka_protocol::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionRequest, AlterPartitionResponse,
@@ -71,6 +72,7 @@ impl ControllerChannel {
         listener: Arc<str>,
         protocol: InterBrokerProtocol,
         timeout: Duration,
+        connector: Connector,
     ) -> Self {
         Self {
             id,
@@ -84,6 +86,7 @@ impl ControllerChannel {
                 connect_timeout: timeout,
                 request_timeout: timeout,
                 max_in_flight: 1,
+                connector,
                 ..Options::default()
             },
             open: Mutex::new(None),

@@ -8,6 +8,7 @@ mod channel;
 
 use std::time::Duration;
 
+use broker_wire::transport::Connector;
 use coordinator_service::{ControllerHandle, ControllerService, InterBrokerProtocol, Role, ServiceConfig};
 use model::BrokerId;
 use zk_schema_store::Store;
@@ -21,8 +22,12 @@ const CONTROLLER_ELIGIBLE: &str = "controller.eligible";
 
 /// Starts the hosted controller. After the registration, because a controller that finds its own broker missing would
 /// move leaderships away from it.
-pub fn host(id: BrokerId, config: &BrokerConfig, store: Store) -> ControllerHandle {
-    ControllerService::start(service_config(id, config), store)
+pub fn host(id: BrokerId, config: &BrokerConfig, connector: Connector, store: Store) -> ControllerHandle {
+    let settings = ServiceConfig {
+        connector,
+        ..service_config(id, config)
+    };
+    ControllerService::start(settings, store)
 }
 
 /// What `server.properties` says to the controller.

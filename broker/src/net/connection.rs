@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use broker_wire::frame::{FrameBuffer, FrameError};
 use bytes::Bytes;
-use tokio::net::TcpStream;
 use tracing::{debug, info};
 
 use super::reply::Reply;
-use super::send;
+use super::transport::Transport;
 use crate::Broker;
 use crate::api::{self, ConnectionInfo};
 use crate::quota::Place;
@@ -37,7 +36,7 @@ enum Closed {
 pub(super) async fn serve(
     broker: Arc<Broker>,
     info: Arc<ConnectionInfo>,
-    stream: TcpStream,
+    transport: Transport,
     max_request: usize,
     max_idle: Duration,
     place: Place,
@@ -45,7 +44,7 @@ pub(super) async fn serve(
     let mut connection = Connection {
         broker,
         info,
-        stream,
+        transport,
         frames: FrameBuffer::new(max_request),
         gathered: Vec::new(),
         gathered_bytes: 0,
@@ -55,6 +54,12 @@ pub(super) async fn serve(
         Ok(()) => debug!(peer = %connection.info.peer, "connection closed by the peer"),
         Err(Closed::Io(error)) | Err(Closed::Frame(FrameError::Io(error))) => {
             debug!(peer = %connection.info.peer, %error, "connection lost");
+        }
+        Err(Closed::Frame(FrameError::TooLarge { size, .. }))
+            if u32::try_from(size).is_ok_and(broker_security::tls::is_client_hello) =>
+        {
+            let (peer, listener) = (connection.info.peer, &connection.info.listener);
+            info!(%peer, %listener, "connection closed: looks like a TLS handshake on a {} listener", connection.info.security_protocol);
         }
         Err(Closed::Idle) => debug!(peer = %connection.info.peer, reason = %Closed::Idle, "connection closed"),
         Err(reason) => {
@@ -66,7 +71,7 @@ pub(super) async fn serve(
 struct Connection {
     broker: Arc<Broker>,
     info: Arc<ConnectionInfo>,
-    stream: TcpStream,
+    transport: Transport,
     frames: FrameBuffer,
     /// Replies that are not written yet.
     gathered: Vec<Bytes>,
@@ -91,7 +96,7 @@ impl Connection {
                 }
                 Reply::Parts { parts, files } => {
                     self.gathered_bytes = 0;
-                    send::write_parts(&self.stream, &mut self.gathered, parts, &files).await?;
+                    self.transport.write_parts(&mut self.gathered, parts, &files).await?;
                 }
                 Reply::Nothing => {}
                 Reply::Close(reason) => {
@@ -115,7 +120,7 @@ impl Connection {
         }
         self.flush().await?;
         let frame = {
-            let mut read = pin!(self.frames.read_frame(&mut self.stream));
+            let mut read = pin!(self.frames.read_frame(&mut self.transport));
             let idle = &mut self.idle;
             std::future::poll_fn(|cx| {
                 if let std::task::Poll::Ready(frame) = read.as_mut().poll(cx) {
@@ -136,7 +141,7 @@ impl Connection {
             return Ok(reply);
         }
         self.gathered_bytes = 0;
-        send::write_all(&self.stream, &mut self.gathered).await?;
+        self.transport.write_all(&mut self.gathered).await?;
         let reply = serving.await;
         self.idle.touch();
         Ok(reply)
@@ -156,7 +161,7 @@ impl Connection {
     async fn flush(&mut self) -> Result<(), Closed> {
         self.gathered_bytes = 0;
         if !self.gathered.is_empty() {
-            send::write_all(&self.stream, &mut self.gathered).await?;
+            self.transport.write_all(&mut self.gathered).await?;
         }
         Ok(())
     }

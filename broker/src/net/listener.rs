@@ -9,9 +9,12 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::connection;
+use super::refusals::Refusals;
+use super::tls::uses_tls;
+use super::transport::{HANDSHAKE_TIME_MAX, Transport};
 use crate::Broker;
 use crate::api::ConnectionInfo;
 use crate::clock;
@@ -134,6 +137,13 @@ impl Listener {
             Ok(ms) => Duration::from_millis(ms),
             Err(_) => Duration::from_secs(u64::from(u32::MAX)),
         };
+        // Made before the listener was; one without TLS has none.
+        let tls = broker.tls().listener(&self.name);
+        let tls = tls.map(|tls| (tls, Arc::new(Refusals::default())));
+        if tls.is_none() && uses_tls(self.security_protocol) {
+            error!(listener = %self.name, "there is no TLS for this listener: it takes no connections");
+            return;
+        }
         loop {
             let (stream, peer) = tokio::select! {
                 accepted = self.socket.accept() => match accepted {
@@ -149,7 +159,7 @@ impl Listener {
                     if let Err(failed) = ended
                         && failed.is_panic()
                     {
-                        tracing::error!(listener = %self.name, %failed, "a connection ended by a panic");
+                        error!(listener = %self.name, %failed, "a connection ended by a panic");
                     }
                     continue;
                 }
@@ -180,7 +190,20 @@ impl Listener {
                 self.security_protocol,
                 peer,
             ));
-            let serving = connection::serve(Arc::clone(&broker), info, stream, max_request, max_idle, place);
+            let (broker, tls) = (Arc::clone(&broker), tls.clone());
+            let serving = async move {
+                let transport = match tls {
+                    None => Transport::Plain(stream),
+                    Some((tls, refusals)) => {
+                        let limit = max_idle.min(HANDSHAKE_TIME_MAX);
+                        match Transport::secure(stream, &tls, &info, limit).await {
+                            Ok(transport) => transport,
+                            Err(reason) => return refusals.tell(&info, &reason),
+                        }
+                    }
+                };
+                connection::serve(broker, info, transport, max_request, max_idle, place).await;
+            };
             quotas.serve_by(id, connections.spawn(serving));
         }
     }

@@ -6,8 +6,13 @@
 
 mod connection;
 mod listener;
+mod refusals;
 mod reply;
 mod send;
+mod send_tls;
+mod tls;
+mod transport;
 
 pub use listener::{Listener, ListenerError, SocketSettings};
 pub use reply::{FilePart, Reply};
+pub use tls::{ListenerTls, ListenerTlsError, Tls};

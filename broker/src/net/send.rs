@@ -5,6 +5,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use broker_wire::placeholder::Part;
 use bytes::{Buf, Bytes};
@@ -143,7 +144,7 @@ async fn warm_up(part: &FilePart, position: u64, len: usize) -> io::Result<()> {
     if is_cached(part, position) && is_cached(part, position + len as u64 - 1) {
         return Ok(());
     }
-    let file = std::sync::Arc::clone(&part.file);
+    let file = Arc::clone(&part.file);
     blocking::run(move || {
         let mut scratch = vec![0u8; 64 * 1024];
         let (mut at, end) = (position, position + len as u64);
@@ -172,13 +173,19 @@ fn is_cached(part: &FilePart, position: u64) -> bool {
 /// Reads a small range into memory.
 async fn read_in(part: &FilePart) -> io::Result<Bytes> {
     let mut buffer = vec![0u8; part.len];
+    read_range(part, part.position, &mut buffer).await?;
+    Ok(buffer.into())
+}
+
+/// Fills `buffer` from this position on; what is not in the page cache is read by the blocking pool.
+pub(super) async fn read_range(part: &FilePart, position: u64, buffer: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;
-    while filled < part.len {
+    while filled < buffer.len() {
         let mut slices = [IoSliceMut::new(&mut buffer[filled..])];
         match rustix::io::preadv2(
             part.file.as_fd(),
             &mut slices,
-            part.position + filled as u64,
+            position + filled as u64,
             ReadWriteFlags::NOWAIT,
         ) {
             Ok(0) => {
@@ -190,14 +197,17 @@ async fn read_in(part: &FilePart) -> io::Result<Bytes> {
             Ok(read) => filled += read,
             Err(rustix::io::Errno::INTR) => {}
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::OPNOTSUPP) => {
-                return read_in_blocking(part.clone()).await;
+                let rest = FilePart {
+                    file: Arc::clone(&part.file),
+                    position: position + filled as u64,
+                    len: buffer.len() - filled,
+                };
+                let read = blocking::run(move || rest.read_now()).await?;
+                buffer[filled..].copy_from_slice(&read);
+                return Ok(());
             }
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(buffer.into())
-}
-
-async fn read_in_blocking(part: FilePart) -> io::Result<Bytes> {
-    blocking::run(move || part.read_now()).await
+    Ok(())
 }

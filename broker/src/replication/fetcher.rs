@@ -323,6 +323,7 @@ impl FetcherTask {
             // A first batch comes whole, however small `replica.fetch.response.max.bytes` is.
             max_response_len: i32::MAX as usize,
             max_in_flight: 1,
+            connector: self.broker.connectors().inter_broker.clone(),
         }
     }
 

@@ -7,7 +7,7 @@ use broker_log::OpenError;
 use zk_schema_store::StoreError;
 
 use super::directories::DirectoryError;
-use crate::net::ListenerError;
+use crate::net::{ListenerError, ListenerTlsError};
 use crate::registration::RegisterError;
 
 /// The start has failed: one sentence for the log, exit status 1.
@@ -39,6 +39,9 @@ pub enum StartError {
     /// The configuration of the logs is refused.
     #[error(transparent)]
     LogConfig(#[from] broker_log::config::ConfigError),
+    /// TLS of a listener cannot be had.
+    #[error(transparent)]
+    Tls(#[from] ListenerTlsError),
     /// A listener cannot be bound.
     #[error(transparent)]
     Listener(#[from] ListenerError),

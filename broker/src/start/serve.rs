@@ -15,9 +15,10 @@ use super::error::StartError;
 use super::parts::Parts;
 use super::zookeeper::{self, millis};
 use super::{connection_limits, failed_directories, last_session};
+use crate::broker::Connectors;
 use crate::config::BrokerConfig;
 use crate::logging::KAFKA_SERVER;
-use crate::net::{Listener, SocketSettings};
+use crate::net::{Listener, SocketSettings, Tls};
 use crate::partition::{Partitions, ReplicaSettings};
 use crate::registration::{Identity, Registration};
 use crate::security::{AclAuthorizer, AuthorizerSettings};
@@ -70,6 +71,7 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
         partitions,
     );
     parts.broker = Some(Arc::clone(&broker));
+    secure(parts, &broker, &config).await?;
     broker.start_replication();
     if let Some(replication) = broker.replication() {
         parts.background.spawn(Arc::clone(replication).follow_config());
@@ -118,6 +120,25 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
         target: "org.apache.kafka.common.utils.AppInfoParser",
         "Kafka version: 3.9.1 (ottla {})", env!("CARGO_PKG_VERSION")
     );
+    Ok(())
+}
+
+/// Reads what TLS needs, and says how other brokers are reached.
+async fn secure(parts: &mut Parts, broker: &Arc<Broker>, config: &Arc<BrokerConfig>) -> Result<(), StartError> {
+    let reading = Arc::clone(config);
+    let tls = Arc::new(blocking::run(move || Tls::new(&reading)).await?);
+    let inter_broker = tls.connector(&config.inter_broker_listener_name);
+    let control_plane = match &config.control_plane_listener_name {
+        Some(listener) => tls.connector(listener),
+        None => inter_broker.clone(),
+    };
+    let files = Arc::clone(&tls).follow_files(Arc::clone(&broker.config));
+    parts.background.spawn(files);
+    let connectors = Connectors {
+        inter_broker,
+        control_plane,
+    };
+    broker.secure(tls, connectors);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use broker_wire::transport::Connector;
 use model::BrokerId;
 
 use crate::protocol_version::InterBrokerProtocol;
@@ -19,6 +20,8 @@ pub struct ServiceConfig {
     pub inter_broker_protocol: InterBrokerProtocol,
     /// The listener at which brokers take its requests: `control.plane.listener.name`, else `inter.broker.listener.name`.
     pub listener_name: String,
+    /// How brokers are reached at that listener: TLS and login.
+    pub connector: Connector,
     /// `controller.socket.timeout.ms`: how long a connection may take to be made.
     pub socket_timeout: Duration,
     /// `request.timeout.ms`: how long a broker may take to answer.
@@ -44,6 +47,7 @@ impl ServiceConfig {
             advertised: None,
             inter_broker_protocol: InterBrokerProtocol::LATEST,
             listener_name: "PLAINTEXT".to_owned(),
+            connector: Connector::plaintext(),
             socket_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
             delete_topic_enable: true,

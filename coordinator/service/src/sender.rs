@@ -59,6 +59,7 @@ impl Sender {
             connect_timeout: config.socket_timeout,
             request_timeout: config.request_timeout,
             max_in_flight: 1,
+            connector: config.connector.clone(),
             ..Options::default()
         };
         let queue = Arc::new(Waiting::default());

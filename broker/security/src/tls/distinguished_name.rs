@@ -6,8 +6,9 @@
 //!
 //! Source: Java `X500Principal.getName`, `sun.security.x509.AVA.toRFC2253String`, `AVAKeyword`.
 
+use rustls::pki_types::CertificateDer;
 use x509_parser::asn1_rs::{Any, Tag};
-use x509_parser::prelude::{FromDer, X509Name};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
 use super::pkcs12::element;
 
@@ -32,6 +33,15 @@ pub fn rfc2253(der: &[u8]) -> Result<String, Malformed> {
     }
     parts.reverse();
     Ok(parts.join(","))
+}
+
+/// Writes the name of a certificate's subject.
+///
+/// # Errors
+/// It is no certificate.
+pub fn rfc2253_of(certificate: &CertificateDer<'_>) -> Result<String, Malformed> {
+    let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| Malformed)?;
+    rfc2253(certificate.subject().as_raw())
 }
 
 fn keyword(oid: &str) -> Option<&'static str> {

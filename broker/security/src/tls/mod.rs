@@ -24,7 +24,7 @@ mod settings;
 mod suites;
 mod trust;
 
-pub use distinguished_name::{Malformed as MalformedName, rfc2253};
+pub use distinguished_name::{Malformed as MalformedName, rfc2253, rfc2253_of};
 pub use error::TlsError;
 pub use handshake::{is_client_hello, speaks_plaintext};
 pub use keystore::{CertificateSummary, KeyMaterial, KeyStoreSettings, Material, TrustStoreSettings};
