@@ -123,6 +123,7 @@ fn refused(error: StoreError) -> Result<Answer, TermOver> {
         | StoreError::TooLarge { .. }
         | StoreError::AuthFailed
         | StoreError::InvalidConnectString(_)
+        | StoreError::InvalidTls(_)
         | StoreError::InvalidPath { .. }
         | StoreError::Other(_) => Ok(Answer::Failed(error.to_string())),
     }
