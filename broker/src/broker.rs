@@ -13,7 +13,7 @@ use crate::controller::ControllerChannel;
 use crate::fetch_session::FetchSessions;
 use crate::group::GroupCoordinator;
 use crate::metadata::MetadataCache;
-use crate::net::Tls;
+use crate::net::{CredentialStores, Tls};
 use crate::partition::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::quota::{ClientQuotas, ConnectionQuotas, ReplicationQuota, ReplicationQuotas, Windows};
@@ -46,6 +46,8 @@ pub struct Broker {
     pub connection_quotas: Arc<ConnectionQuotas>,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
+    /// What users and tokens log in with.
+    pub credentials: CredentialStores,
     /// TLS of listeners and of connections to other brokers; from before the listeners on.
     tls: OnceLock<Arc<Tls>>,
     /// How other brokers are reached; from before the replication on.
@@ -125,6 +127,7 @@ impl Broker {
             client_quotas,
             connection_quotas,
             producer_ids: ProducerIds::default(),
+            credentials: CredentialStores::default(),
             tls: OnceLock::new(),
             connectors: OnceLock::new(),
             controller: OnceLock::new(),

@@ -16,6 +16,7 @@ mod alter_configs;
 mod alter_partition;
 mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
+mod alter_user_scram_credentials;
 mod api_versions;
 mod config_alteration;
 mod config_entries;
@@ -31,6 +32,7 @@ mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_user_scram_credentials;
 mod elect_leaders;
 mod fetch;
 mod find_coordinator;
@@ -49,6 +51,8 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod sasl_authenticate;
+mod sasl_handshake;
 mod stop_replica;
 mod sync_group;
 mod text;
@@ -134,6 +138,7 @@ pub static APIS: &[Api] = &[
     sync_group::API,
     describe_groups::API,
     list_groups::API,
+    sasl_handshake::API,
     api_versions::API,
     create_topics::API,
     delete_topics::API,
@@ -144,6 +149,7 @@ pub static APIS: &[Api] = &[
     alter_configs::API,
     alter_replica_log_dirs::API,
     describe_log_dirs::API,
+    sasl_authenticate::API,
     create_partitions::API,
     delete_groups::API,
     elect_leaders::API,
@@ -151,6 +157,8 @@ pub static APIS: &[Api] = &[
     alter_partition_reassignments::API,
     list_partition_reassignments::API,
     offset_delete::API,
+    describe_user_scram_credentials::API,
+    alter_user_scram_credentials::API,
     alter_partition::API,
     describe_cluster::API,
     describe_producers::API,

@@ -290,6 +290,7 @@ impl BrokerConfig {
         )?;
         self.validate_listeners()?;
         self.refuse_what_would_be_ignored_at_a_cost()?;
+        self.validate_sasl()?;
         require(
             self.queued_max_request_bytes <= 0
                 || self.queued_max_request_bytes >= i64::from(self.socket_request_max_bytes),
@@ -414,18 +415,7 @@ impl BrokerConfig {
                 selectors.join(" and ")
             ));
         }
-        match self.listeners.iter().find(|listener| {
-            !matches!(
-                listener.security_protocol,
-                SecurityProtocol::Plaintext | SecurityProtocol::Ssl
-            )
-        }) {
-            Some(listener) => refuse(format!(
-                "the listener {listener} uses {}, which is not served yet; only PLAINTEXT and SSL are",
-                listener.security_protocol
-            )),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// The value of `key`: set, or the default. `None`: no such key.

@@ -14,6 +14,7 @@ mod listener;
 mod listener_values;
 mod load;
 mod protocol_version;
+mod sasl;
 mod value;
 
 pub use broker_config::{BrokerConfig, RACK_AWARE_SELECTOR};
@@ -26,4 +27,5 @@ pub use listener::{Endpoint, ProtocolMap, SecurityProtocol};
 pub use listener_values::ListenerConfig;
 pub use load::{Loaded, Notice, load};
 pub use protocol_version::ProtocolVersion;
+pub use sasl::{BrokerLogin, EnabledMechanism, SaslListenerConfig, SaslMechanism};
 pub use value::{Type, Valid, Value};

@@ -10,11 +10,13 @@ use broker_wire::frame::{FrameBuffer, FrameError};
 use bytes::Bytes;
 use tracing::{debug, info};
 
+use super::authentication::{Authenticator, Failed, Now, Verdict};
 use super::reply::Reply;
+use super::sasl::SaslListener;
 use super::transport::Transport;
-use crate::Broker;
 use crate::api::{self, ConnectionInfo};
 use crate::quota::Place;
+use crate::{Broker, clock};
 
 /// Replies are gathered up to this size before they are written, as long as further requests are there already.
 const GATHER_BYTES: usize = 64 * 1024;
@@ -28,6 +30,8 @@ enum Closed {
     Io(#[from] io::Error),
     #[error("{0}")]
     Refused(String),
+    #[error("{what} failed: {reason}")]
+    Authentication { what: &'static str, reason: String },
     #[error("idle for longer than connections.max.idle.ms")]
     Idle,
 }
@@ -39,18 +43,29 @@ pub(super) async fn serve(
     transport: Transport,
     max_request: usize,
     max_idle: Duration,
+    sasl: Option<Arc<SaslListener>>,
     place: Place,
 ) {
+    let sasl = sasl.map(|listener| Box::new(Authenticator::new(listener, Arc::clone(&info))));
     let mut connection = Connection {
         broker,
         info,
         transport,
-        frames: FrameBuffer::new(max_request),
+        frames: FrameBuffer::new(sasl.as_ref().map_or(max_request, |sasl| sasl.max_frame_len())),
+        max_request,
+        sasl,
         gathered: Vec::new(),
         gathered_bytes: 0,
         idle: Idle::new(max_idle, place),
     };
     match connection.run().await {
+        // In Kafka's words, which operators search for.
+        Err(Closed::Authentication { what, reason }) => info!(
+            target: "org.apache.kafka.common.network.Selector",
+            "Failed {what} with /{} (listener={}) ({reason})",
+            connection.info.peer.ip(),
+            connection.info.listener,
+        ),
         Ok(()) => debug!(peer = %connection.info.peer, "connection closed by the peer"),
         Err(Closed::Io(error)) | Err(Closed::Frame(FrameError::Io(error))) => {
             debug!(peer = %connection.info.peer, %error, "connection lost");
@@ -73,6 +88,10 @@ struct Connection {
     info: Arc<ConnectionInfo>,
     transport: Transport,
     frames: FrameBuffer,
+    /// `socket.request.max.bytes`: the limit of frames once somebody is logged in.
+    max_request: usize,
+    /// Who is at the other end, on listeners where that must be said first.
+    sasl: Option<Box<Authenticator>>,
     /// Replies that are not written yet.
     gathered: Vec<Bytes>,
     gathered_bytes: usize,
@@ -82,7 +101,11 @@ struct Connection {
 impl Connection {
     async fn run(&mut self) -> Result<(), Closed> {
         while let Some(frame) = self.next_frame().await? {
-            let (reply, pause) = match self.serve(frame).await? {
+            let reply = match &self.sasl {
+                None => self.serve(frame).await?,
+                Some(_) => self.authenticated(frame).await?,
+            };
+            let (reply, pause) = match reply {
                 Reply::Throttled(reply, pause) => (*reply, Some(pause)),
                 reply => (reply, None),
             };
@@ -113,6 +136,55 @@ impl Connection {
         Ok(())
     }
 
+    /// Serves a request of somebody who is logged in, or takes a step towards that.
+    async fn authenticated(&mut self, frame: Bytes) -> Result<Reply, Closed> {
+        let Some(sasl) = &mut self.sasl else {
+            return self.serve(frame).await;
+        };
+        let now = Now {
+            instant: Instant::now(),
+            wall: clock::now(),
+        };
+        let verdict = sasl.receive(frame, now);
+        let limit = if sasl.in_progress() {
+            sasl.max_frame_len()
+        } else {
+            self.max_request
+        };
+        self.frames.set_max_frame_len(limit);
+        match verdict {
+            Verdict::Serve(frame) => self.serve(frame).await,
+            Verdict::ServeVersions(frame) => {
+                let reply = self.serve(frame).await?;
+                if let (Some(sasl), Reply::Bytes(bytes)) = (&mut self.sasl, &reply) {
+                    sasl.versions_answered(bytes);
+                }
+                Ok(reply)
+            }
+            Verdict::Reply(bytes) => Ok(Reply::Bytes(bytes)),
+            Verdict::Fail(failed) => Err(self.fail_login(failed).await?),
+            Verdict::Close(reason) => Ok(Reply::Close(reason)),
+        }
+    }
+
+    /// Whoever guesses passwords waits for each answer.
+    async fn fail_login(&mut self, failed: Failed) -> Result<Closed, Closed> {
+        self.flush().await?;
+        let Some(sasl) = &self.sasl else {
+            return Ok(Closed::Refused(failed.reason));
+        };
+        let (what, delay) = (sasl.what(), sasl.failure_delay());
+        tokio::time::sleep(delay).await;
+        if let Some(reply) = failed.reply {
+            self.gathered.push(reply);
+            self.flush().await?;
+        }
+        Ok(Closed::Authentication {
+            what,
+            reason: failed.reason,
+        })
+    }
+
     /// The next request, from what has been read already or from the socket; before waiting, replies are written.
     async fn next_frame(&mut self) -> Result<Option<Bytes>, Closed> {
         if let Some(frame) = self.frames.take_frame()? {
@@ -130,7 +202,10 @@ impl Connection {
             })
             .await?
         };
-        self.idle.touch();
+        // A login must not take longer than a connection may be idle, however slowly its bytes come.
+        if !self.sasl.as_ref().is_some_and(|sasl| sasl.is_first_login()) {
+            self.idle.touch();
+        }
         Ok(frame)
     }
 

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use super::connection;
 use super::refusals::Refusals;
+use super::sasl::SaslListener;
 use super::tls::uses_tls;
 use super::transport::{HANDSHAKE_TIME_MAX, Transport};
 use crate::Broker;
@@ -71,6 +72,7 @@ pub struct Listener {
     security_protocol: SecurityProtocol,
     socket: TcpListener,
     settings: SocketSettings,
+    sasl: Option<Arc<SaslListener>>,
 }
 
 impl Listener {
@@ -111,7 +113,13 @@ impl Listener {
             security_protocol: endpoint.security_protocol,
             socket,
             settings,
+            sasl: None,
         })
+    }
+
+    /// Asks all who come who they are.
+    pub fn set_sasl(&mut self, sasl: SaslListener) {
+        self.sasl = Some(Arc::new(sasl));
     }
 
     /// Its name.
@@ -190,7 +198,7 @@ impl Listener {
                 self.security_protocol,
                 peer,
             ));
-            let (broker, tls) = (Arc::clone(&broker), tls.clone());
+            let (broker, tls, sasl) = (Arc::clone(&broker), tls.clone(), self.sasl.clone());
             let serving = async move {
                 let transport = match tls {
                     None => Transport::Plain(stream),
@@ -202,7 +210,7 @@ impl Listener {
                         }
                     }
                 };
-                connection::serve(broker, info, transport, max_request, max_idle, place).await;
+                connection::serve(broker, info, transport, max_request, max_idle, sasl, place).await;
             };
             quotas.serve_by(id, connections.spawn(serving));
         }

@@ -4,15 +4,20 @@
 //! connection are answered in order, and a peer that does not read is not read from. Replies to requests that arrived
 //! together leave together. Knows nothing of what a request means.
 
+mod authentication;
 mod connection;
 mod listener;
+mod login;
 mod refusals;
 mod reply;
+mod sasl;
 mod send;
 mod send_tls;
 mod tls;
 mod transport;
 
 pub use listener::{Listener, ListenerError, SocketSettings};
+pub use login::{NoLogin, login};
 pub use reply::{FilePart, Reply};
+pub use sasl::{CredentialStores, NotOffered, SaslListener};
 pub use tls::{ListenerTls, ListenerTlsError, Tls};

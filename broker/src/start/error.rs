@@ -7,8 +7,10 @@ use broker_log::OpenError;
 use zk_schema_store::StoreError;
 
 use super::directories::DirectoryError;
-use crate::net::{ListenerError, ListenerTlsError};
+use crate::config::ConfigError;
+use crate::net::{ListenerError, ListenerTlsError, NoLogin, NotOffered};
 use crate::registration::RegisterError;
+use crate::zookeeper::AdminError;
 
 /// The start has failed: one sentence for the log, exit status 1.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +31,7 @@ pub enum StartError {
     Directory(#[from] DirectoryError),
     /// The keys of the authorizer.
     #[error(transparent)]
-    Authorizer(crate::config::ConfigError),
+    Authorizer(ConfigError),
     /// Neither configured nor known to the directories, and not to be generated.
     #[error("No broker ID found, and broker.id.generation.enable is disabled.")]
     NoBrokerId,
@@ -45,6 +47,18 @@ pub enum StartError {
     /// A listener cannot be bound.
     #[error(transparent)]
     Listener(#[from] ListenerError),
+    /// A listener cannot ask who its clients are.
+    #[error(transparent)]
+    Sasl(#[from] NotOffered),
+    /// Brokers cannot log in to each other.
+    #[error(transparent)]
+    Login(#[from] NoLogin),
+    /// The configuration, with what ZooKeeper holds laid over it, is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// What is set for users cannot be read.
+    #[error("zookeeper: {0}")]
+    Users(#[from] AdminError),
     /// A name in `max.connections.per.ip.overrides` has no address.
     #[error("max.connections.per.ip.overrides names {host}, which cannot be resolved: {source}")]
     UnknownHost {

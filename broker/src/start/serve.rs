@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use broker_log::{Disk, LogConfig, Logs, LogsConfig};
+use broker_wire::transport::Connector;
 use guardian::{Charge, Estate, Guardian};
 use model::Millis;
 use tokio::sync::mpsc;
@@ -18,7 +19,7 @@ use super::{connection_limits, failed_directories, last_session};
 use crate::broker::Connectors;
 use crate::config::BrokerConfig;
 use crate::logging::KAFKA_SERVER;
-use crate::net::{Listener, SocketSettings, Tls};
+use crate::net::{Listener, SaslListener, SocketSettings, Tls, login};
 use crate::partition::{Partitions, ReplicaSettings};
 use crate::registration::{Identity, Registration};
 use crate::security::{AclAuthorizer, AuthorizerSettings};
@@ -82,7 +83,11 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     let mut listeners = Vec::new();
     let mut ports = BTreeMap::new();
     for endpoint in &config.listeners {
-        let listener = Listener::bind(endpoint, socket_settings(&config)).await?;
+        let mut listener = Listener::bind(endpoint, socket_settings(&config)).await?;
+        if endpoint.security_protocol.uses_sasl() {
+            let sasl = config.sasl_of(&endpoint.listener_name)?;
+            listener.set_sasl(SaslListener::new(&sasl, &broker.credentials)?);
+        }
         let port = listener.port().map_err(|source| StartError::System {
             doing: "ask for the port of a listener",
             source,
@@ -104,6 +109,8 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
         };
         parts.guardian = Some(Guardian::start(charge, store).await);
     }
+    // Before anybody can log in, other brokers first of all.
+    crate::zookeeper::apply::load_users(&broker).await?;
     coordinator_service::announce_broker(&broker.store, id).await?;
     register(parts, &broker, Identity::new(id, &config, &ports, &host_name())).await?;
     for listener in listeners {
@@ -127,9 +134,13 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
 async fn secure(parts: &mut Parts, broker: &Arc<Broker>, config: &Arc<BrokerConfig>) -> Result<(), StartError> {
     let reading = Arc::clone(config);
     let tls = Arc::new(blocking::run(move || Tls::new(&reading)).await?);
-    let inter_broker = tls.connector(&config.inter_broker_listener_name);
+    let connector = |listener: &str| -> Result<Connector, StartError> {
+        let login = config.login_to(listener)?.map(|it| login(&it)).transpose()?;
+        Ok(tls.connector(listener).with_login(login))
+    };
+    let inter_broker = connector(&config.inter_broker_listener_name)?;
     let control_plane = match &config.control_plane_listener_name {
-        Some(listener) => tls.connector(listener),
+        Some(listener) => connector(listener)?,
         None => inter_broker.clone(),
     };
     let files = Arc::clone(&tls).follow_files(Arc::clone(&broker.config));

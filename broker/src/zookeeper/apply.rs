@@ -1,8 +1,7 @@
 //! What a broker does when a configuration has changed: topics' to its logs, brokers' to its own configuration.
 //!
 //! What cannot be used is logged and left out, never fatal: Kafka's tools, other versions and hands write to ZooKeeper
-//! past our checks. Quotas of clients, users and addresses are not acted upon yet; they are kept in ZooKeeper all the
-//! same.
+//! past our checks.
 //!
 //! Source: Kafka 3.9 `TopicConfigHandler`, `BrokerConfigHandler`, `DynamicLogConfig`.
 
@@ -14,6 +13,7 @@ use model::{BrokerId, Millis, TopicPartition};
 use zk_schema::config::Entity;
 
 use super::changes::{self, ConfigChange};
+use super::{AdminError, configs};
 use crate::config::{BrokerConfig, usable};
 use crate::{Broker, clock};
 
@@ -76,8 +76,24 @@ fn apply(broker: &Arc<Broker>, brokers: &mut BrokerEntries, change: ConfigChange
             brokers.own = usable_entries(config, true);
             apply_brokers(broker, brokers);
         }
-        Entity::Broker(Some(_)) | Entity::Client(_) | Entity::User(_) | Entity::UserClient(..) | Entity::Ip(_) => {}
+        Entity::User(Some(user)) => {
+            broker.credentials.scram.user_changed(&user, &config);
+        }
+        Entity::Broker(Some(_)) | Entity::Client(_) | Entity::User(None) | Entity::UserClient(..) | Entity::Ip(_) => {}
     }
+}
+
+/// Reads every user's credentials, before anybody may log in; changes follow with [`follow`].
+///
+/// # Errors
+/// ZooKeeper has not answered.
+pub async fn load_users(broker: &Broker) -> Result<(), AdminError> {
+    for (entity, config) in configs::read_all(&broker.store, &["users"]).await? {
+        if let Entity::User(Some(user)) = entity {
+            broker.credentials.scram.user_changed(&user, &config);
+        }
+    }
+    Ok(())
 }
 
 /// The entries of `/config/brokers/N` or `/config/brokers/<default>` that count; the others are named in the log.

@@ -37,6 +37,22 @@ struct Seen {
     last: Option<u64>,
     /// The session in which everything was read.
     generation: u64,
+    /// Who had a configuration when it was last read: with the next session, who has none any more must be told too.
+    known: BTreeSet<Entity>,
+}
+
+impl Seen {
+    fn remember(&mut self, entity: &Entity, config: &BTreeMap<String, String>) {
+        // Topics always have one; they go with the controller's word.
+        if matches!(entity, Entity::Topic(_)) {
+            return;
+        }
+        if config.is_empty() {
+            self.known.remove(entity);
+        } else {
+            self.known.insert(entity.clone());
+        }
+    }
 }
 
 /// Applies changes for ever; end it by dropping the future. `apply` first gets everything that is set.
@@ -102,7 +118,10 @@ async fn pass(
         }
         for entity in entities {
             match configs::read(store, &entity).await {
-                Ok(config) => apply(ConfigChange { entity, config }),
+                Ok(config) => {
+                    seen.remember(&entity, &config);
+                    apply(ConfigChange { entity, config });
+                }
                 Err(AdminError::Znode(error)) => {
                     tracing::error!(%error, "a changed configuration cannot be understood")
                 }
@@ -110,7 +129,15 @@ async fn pass(
             }
         }
     } else {
-        for (entity, config) in configs::read_all(store).await? {
+        let all = configs::read_all(store, &configs::KINDS).await?;
+        let mut gone = std::mem::take(&mut seen.known);
+        for (entity, config) in all {
+            gone.remove(&entity);
+            seen.remember(&entity, &config);
+            apply(ConfigChange { entity, config });
+        }
+        for entity in gone {
+            let config = BTreeMap::new();
             apply(ConfigChange { entity, config });
         }
         seen.generation = generation;

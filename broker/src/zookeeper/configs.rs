@@ -90,14 +90,17 @@ pub async fn set_or_create(
     Err(no_controller(entity))
 }
 
-/// Every entity that has a configuration, read in one go: what a broker applies when it starts, and again whenever it
-/// may have missed notifications.
+/// The kinds of entities that have configurations.
+pub const KINDS: [&str; 5] = ["topics", "clients", "users", "brokers", "ips"];
+
+/// Every entity of these kinds that has a configuration, read in one go: what a broker applies when it starts, and again
+/// whenever it may have missed notifications.
 ///
 /// # Errors
 /// ZooKeeper has not answered. Entities that cannot be understood are left out, and said.
-pub async fn read_all(store: &Store) -> Result<Vec<(Entity, BTreeMap<String, String>)>, AdminError> {
+pub async fn read_all(store: &Store, kinds: &[&str]) -> Result<Vec<(Entity, BTreeMap<String, String>)>, AdminError> {
     let mut names = Vec::new();
-    for kind in ["topics", "clients", "users", "brokers", "ips"] {
+    for kind in kinds.iter().copied() {
         for name in store
             .get_children(&format!("/config/{kind}"))
             .await?

@@ -136,7 +136,7 @@ async fn everything_is_read_at_once() {
         .create("/config/topics/broken", r#"{"config":{"x":1}}"#, CreateMode::Persistent)
         .await
         .unwrap();
-    let all: BTreeMap<Entity, BTreeMap<String, String>> = read_all(&store).await.unwrap().into_iter().collect();
+    let all: BTreeMap<Entity, BTreeMap<String, String>> = read_all(&store, &KINDS).await.unwrap().into_iter().collect();
     for (at, entity) in entities.iter().enumerate() {
         assert_eq!(all[entity], pairs(&[("x", &at.to_string())]), "{entity:?}");
     }

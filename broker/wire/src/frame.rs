@@ -72,6 +72,11 @@ impl FrameBuffer {
         }
     }
 
+    /// Refuses frames of more than `max_frame_len` bytes from now on.
+    pub fn set_max_frame_len(&mut self, max_frame_len: usize) {
+        self.max_frame_len = max_frame_len;
+    }
+
     /// Reads until a whole frame is there and returns it, without its size; `None` when the peer has closed the
     /// connection between two frames.
     ///

@@ -18,6 +18,7 @@ pub mod error_code;
 pub mod frame;
 pub mod guard;
 pub mod header;
+pub mod login;
 pub mod placeholder;
 pub mod serial;
 pub mod transport;

@@ -273,9 +273,9 @@ fn made_up(mechanism: ScramMechanism, name: &str) -> Result<Arc<ScramCredential>
         }
     };
     let of = |what: &str| mechanism.hmac(key, format!("{what} {} {name}", mechanism.name()).as_bytes());
-    // As long as the salts which Kafka's tools make.
-    let mut salt = of("salt");
-    salt.truncate(26);
+    // Looks like the salts which Kafka's tools make: a number of 130 bits in base 36.
+    let letter = |byte: &u8| b"0123456789abcdefghijklmnopqrstuvwxyz"[usize::from(byte % 36)];
+    let salt = of("salt").iter().take(26).map(letter).collect();
     Ok(Arc::new(ScramCredential {
         salt,
         stored_key: of("stored key"),

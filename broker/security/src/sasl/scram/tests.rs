@@ -266,8 +266,12 @@ fn an_unknown_user_is_challenged_like_a_known_one() {
     };
     assert_eq!(salt_of("carol"), salt_of("carol"));
     assert_ne!(salt_of("carol"), salt_of("dora"));
-    assert_eq!(salt_of("alice").len(), 32);
-    assert_eq!(salt_of("carol").len(), 26);
+    let salt = salt_of("carol");
+    assert_eq!(salt.len(), 26);
+    assert!(
+        salt.iter()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    );
 }
 
 #[test]
