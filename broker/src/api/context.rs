@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use crate::Broker;
 use crate::config::SecurityProtocol;
 use crate::net::Reply;
+use crate::quota::RequestTime;
 
 /// Who is at the other end of a connection, and where it came in.
 #[derive(Debug)]
@@ -69,6 +70,10 @@ pub struct RequestContext {
     pub connection: Arc<ConnectionInfo>,
     /// Its header.
     pub header: RequestHeader,
+    /// Bytes of it, the header included.
+    pub size: usize,
+    /// How long it has kept threads busy; `None` where no quota asks.
+    pub time: Option<Arc<RequestTime>>,
 }
 
 impl RequestContext {

@@ -10,20 +10,40 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use broker_wire::ErrorCode;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
-use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse, TopicName};
+use kafka_protocol::messages::{ApiKey, CreatePartitionsRequest, CreatePartitionsResponse, TopicName};
 use model::BrokerId;
 use zk_schema::admin::delete_topic_path;
 use zk_schema::brokers::topics::ReplicaAssignment;
 
 use super::text::wire;
-use super::{Api, RequestContext, api, topic_wait};
+use super::{Api, RequestContext, throttle, topic_wait};
+use crate::clock;
 use crate::metadata::MetadataImage;
+use crate::net::Reply;
+use crate::quota::Mutations;
 use crate::zookeeper::AdminError;
 use crate::zookeeper::topics::{MorePartitions, add_partitions};
 
-pub(super) const API: Api = api!(CreatePartitions, 0..=3, handle);
+pub(super) const API: Api = Api {
+    key: ApiKey::CreatePartitions as i16,
+    min_version: 0,
+    max_version: 3,
+    serve: |cx, body| {
+        Box::pin(async move {
+            match cx.decode(body) {
+                Ok(request) => handle(&cx, request).await,
+                Err(malformed) => Reply::Close(malformed.to_string()),
+            }
+        })
+    },
+};
 
-async fn handle(cx: &RequestContext, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
+/// The first version that can be refused for a quota's sake (KIP-599).
+const REFUSES_SINCE: i16 = 3;
+
+async fn handle(cx: &RequestContext, request: CreatePartitionsRequest) -> Reply {
+    let whose = throttle::Whose::of(cx);
+    let mut mutations = throttle::mutations(cx, &whose, REFUSES_SINCE);
     let deadline = topic_wait::deadline(request.timeout_ms);
     let mut times: HashMap<&TopicName, usize> = HashMap::new();
     for topic in &request.topics {
@@ -37,7 +57,7 @@ async fn handle(cx: &RequestContext, request: CreatePartitionsRequest) -> Create
             continue;
         }
         let outcome = match times.get(&topic.name) {
-            Some(1) => add(cx, topic, request.validate_only).await,
+            Some(1) => add(cx, topic, request.validate_only, &mut mutations).await,
             _ => Err(AdminError::refused(
                 ErrorCode::InvalidRequest,
                 "Duplicate topic in request.",
@@ -63,13 +83,18 @@ async fn handle(cx: &RequestContext, request: CreatePartitionsRequest) -> Create
                 .with_error_message(error.message().map(|message| wire(&message))),
         });
     }
-    CreatePartitionsResponse::default().with_results(results)
+    let pause = mutations.pause(clock::now());
+    let response = CreatePartitionsResponse::default()
+        .with_results(results)
+        .with_throttle_time_ms(throttle::throttle_time_ms(pause));
+    throttle::reply_and_pause(cx, &response, pause)
 }
 
 async fn add(
     cx: &RequestContext,
     topic: &CreatePartitionsTopic,
     validate_only: bool,
+    mutations: &mut Mutations<'_>,
 ) -> Result<BTreeMap<i32, ReplicaAssignment>, AdminError> {
     let name = topic.name.as_str();
     let store = &cx.broker.store;
@@ -87,7 +112,8 @@ async fn add(
             .as_ref()
             .map(|given| given.iter().map(|it| replicas(&it.broker_ids)).collect()),
     };
-    let partitions = add_partitions(store, name, &wish, validate_only).await?;
+    let ask = |added| throttle::ask(mutations, added);
+    let partitions = add_partitions(store, name, &wish, validate_only, ask).await?;
     if !validate_only {
         tracing::info!(
             topic = name,

@@ -11,25 +11,45 @@ use broker_log::LogConfig;
 use broker_wire::ErrorCode;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
-use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse, TopicName};
+use kafka_protocol::messages::{ApiKey, CreateTopicsRequest, CreateTopicsResponse, TopicName};
 use model::{BrokerId, TopicId};
 use uuid::Uuid;
 
 use super::text::wire;
-use super::{Api, RequestContext, api, config_entries, topic_wait};
+use super::{Api, RequestContext, config_entries, throttle, topic_wait};
+use crate::clock;
 use crate::metadata::MetadataImage;
+use crate::net::Reply;
+use crate::quota::Mutations;
 use crate::zookeeper::AdminError;
 use crate::zookeeper::assignment::{Candidate, Start, assign};
 use crate::zookeeper::topics::{self, NewTopic};
 
-pub(super) const API: Api = api!(CreateTopics, 0..=7, handle);
+pub(super) const API: Api = Api {
+    key: ApiKey::CreateTopics as i16,
+    min_version: 0,
+    max_version: 7,
+    serve: |cx, body| {
+        Box::pin(async move {
+            match cx.decode(body) {
+                Ok(request) => handle(&cx, request).await,
+                Err(malformed) => Reply::Close(malformed.to_string()),
+            }
+        })
+    },
+};
 
 /// "Use the broker's default". Source: Kafka `CreateTopicsRequest.NO_NUM_PARTITIONS`, `NO_REPLICATION_FACTOR`.
 const UNSET: i32 = -1;
 /// The topic of KRaft's metadata; its name is taken.
 const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
 
-async fn handle(cx: &RequestContext, request: CreateTopicsRequest) -> CreateTopicsResponse {
+/// The first version that can be refused for a quota's sake (KIP-599).
+const REFUSES_SINCE: i16 = 6;
+
+async fn handle(cx: &RequestContext, request: CreateTopicsRequest) -> Reply {
+    let whose = throttle::Whose::of(cx);
+    let mut mutations = throttle::mutations(cx, &whose, REFUSES_SINCE);
     let deadline = topic_wait::deadline(request.timeout_ms);
     let mut times: HashMap<&TopicName, usize> = HashMap::new();
     for topic in &request.topics {
@@ -40,7 +60,7 @@ async fn handle(cx: &RequestContext, request: CreateTopicsRequest) -> CreateTopi
     for topic in &request.topics {
         let done = match refuse_name(topic, times.get(&topic.name).copied().unwrap_or(0)) {
             Some(refusal) => Err(refusal),
-            None => create(cx, topic, request.validate_only).await,
+            None => create(cx, topic, request.validate_only, &mut mutations).await,
         };
         if let Ok(done) = &done
             && !request.validate_only
@@ -56,7 +76,11 @@ async fn handle(cx: &RequestContext, request: CreateTopicsRequest) -> CreateTopi
             results[index] = result(&name, Err(AdminError::TimedOut));
         }
     }
-    CreateTopicsResponse::default().with_topics(results)
+    let pause = mutations.pause(clock::now());
+    let response = CreateTopicsResponse::default()
+        .with_topics(results)
+        .with_throttle_time_ms(throttle::throttle_time_ms(pause));
+    throttle::reply_and_pause(cx, &response, pause)
 }
 
 /// A topic that was created, or would have been.
@@ -67,7 +91,12 @@ struct Done {
     entries: Vec<config_entries::Entry>,
 }
 
-async fn create(cx: &RequestContext, topic: &CreatableTopic, validate_only: bool) -> Result<Done, AdminError> {
+async fn create(
+    cx: &RequestContext,
+    topic: &CreatableTopic,
+    validate_only: bool,
+    mutations: &mut Mutations<'_>,
+) -> Result<Done, AdminError> {
     let store = &cx.broker.store;
     let new = plan(cx, topic)?;
     let defaults = cx.broker.partitions.logs().topic_config("");
@@ -75,6 +104,7 @@ async fn create(cx: &RequestContext, topic: &CreatableTopic, validate_only: bool
     let config = LogConfig::resolve(&defaults, &new.config)?;
     let mut topic_id = TopicId::ZERO;
     if !validate_only {
+        throttle::ask(mutations, new.assignment.len())?;
         topic_id = topics::new_topic_id();
         topics::create(store, &new, topic_id).await?;
         tracing::info!(topic = new.name, partitions = new.assignment.len(), "created a topic");

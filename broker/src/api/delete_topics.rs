@@ -7,16 +7,34 @@
 
 use broker_wire::ErrorCode;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
-use kafka_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse, TopicName};
+use kafka_protocol::messages::{ApiKey, DeleteTopicsRequest, DeleteTopicsResponse, TopicName};
 use model::TopicId;
 use uuid::Uuid;
 
 use super::text::wire;
-use super::{Api, RequestContext, api, topic_wait};
+use super::{Api, RequestContext, throttle, topic_wait};
+use crate::clock;
 use crate::metadata::MetadataImage;
+use crate::net::Reply;
+use crate::quota::Mutations;
 use crate::zookeeper::topics;
 
-pub(super) const API: Api = api!(DeleteTopics, 0..=6, handle);
+pub(super) const API: Api = Api {
+    key: ApiKey::DeleteTopics as i16,
+    min_version: 0,
+    max_version: 6,
+    serve: |cx, body| {
+        Box::pin(async move {
+            match cx.decode(body) {
+                Ok(request) => handle(&cx, request).await,
+                Err(malformed) => Reply::Close(malformed.to_string()),
+            }
+        })
+    },
+};
+
+/// The first version that can be refused for a quota's sake (KIP-599).
+const REFUSES_SINCE: i16 = 5;
 
 /// A topic as the request names it.
 struct Asked {
@@ -24,7 +42,9 @@ struct Asked {
     id: Uuid,
 }
 
-async fn handle(cx: &RequestContext, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+async fn handle(cx: &RequestContext, request: DeleteTopicsRequest) -> Reply {
+    let whose = throttle::Whose::of(cx);
+    let mut mutations = throttle::mutations(cx, &whose, REFUSES_SINCE);
     let deadline = topic_wait::deadline(request.timeout_ms);
     let by_name = request.topic_names.into_iter().map(|name| Asked {
         name: Some(name),
@@ -42,7 +62,7 @@ async fn handle(cx: &RequestContext, request: DeleteTopicsRequest) -> DeleteTopi
     let mut codes = Vec::with_capacity(asked.len());
     let mut names = Vec::with_capacity(asked.len());
     for topic in &asked {
-        let (name, code) = delete(cx, topic).await;
+        let (name, code) = delete(cx, topic, &mut mutations).await;
         codes.push(code);
         names.push(name);
     }
@@ -62,11 +82,15 @@ async fn handle(cx: &RequestContext, request: DeleteTopicsRequest) -> DeleteTopi
         }
         result.with_name(name.map(|name| TopicName(wire(&name))))
     });
-    DeleteTopicsResponse::default().with_responses(results.collect())
+    let pause = mutations.pause(clock::now());
+    let response = DeleteTopicsResponse::default()
+        .with_responses(results.collect())
+        .with_throttle_time_ms(throttle::throttle_time_ms(pause));
+    throttle::reply_and_pause(cx, &response, pause)
 }
 
 /// The topic's name, if it has one, and what came of the wish.
-async fn delete(cx: &RequestContext, asked: &Asked) -> (Option<String>, ErrorCode) {
+async fn delete(cx: &RequestContext, asked: &Asked, mutations: &mut Mutations<'_>) -> (Option<String>, ErrorCode) {
     let image = cx.broker.metadata.snapshot();
     let name = match (&asked.name, asked.id.is_nil()) {
         (Some(name), true) => name.to_string(),
@@ -87,6 +111,10 @@ async fn delete(cx: &RequestContext, asked: &Asked) -> (Option<String>, ErrorCod
     }
     if image.topic(&name).is_none() {
         return (Some(name), ErrorCode::UnknownTopicOrPartition);
+    }
+    let partitions = image.topic(&name).map_or(0, |topic| topic.partitions.len());
+    if let Err(refusal) = throttle::ask(mutations, partitions) {
+        return (Some(name), refusal.code());
     }
     match topics::delete(&cx.broker.store, &name).await {
         Ok(()) => {

@@ -20,7 +20,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::leader_hint::leader_hint;
-use super::{Api, RequestContext, error_code};
+use super::{Api, RequestContext, error_code, throttle};
 use crate::clock;
 use crate::config::RACK_AWARE_SELECTOR;
 use crate::delayed::Waiter;
@@ -110,6 +110,14 @@ async fn handle(cx: &RequestContext, request: FetchRequest) -> Reply {
     let outcomes = read_or_wait(cx, &fetcher, &context, request.min_bytes, max_wait).await;
     if fetcher.follower.is_some() {
         count_throttled(cx, &outcomes);
+    } else {
+        let pause = throttle::fetch_pause(cx, || size(&outcomes, context.is_incremental()));
+        if pause.0 > 0 {
+            let response = FetchResponse::default()
+                .with_session_id(context.held_back())
+                .with_throttle_time_ms(throttle::throttle_time_ms(pause));
+            return throttle::reply_and_pause(cx, &response, pause);
+        }
     }
     answer(cx, context, &outcomes)
 }
@@ -138,7 +146,7 @@ fn fetcher(cx: &RequestContext, request: &FetchRequest, replica: i32) -> Fetcher
         max_bytes: if follower.is_some() {
             limit
         } else {
-            limit.min(broker_limit)
+            limit.min(broker_limit).min(throttle::fetch_bytes_max(cx))
         },
         rack: (by_rack && has_rack).then(|| request.rack_id.clone()),
         cut_first_batch: cx.version() <= 2,
@@ -324,6 +332,16 @@ fn count_throttled(cx: &RequestContext, outcomes: &[Outcome]) {
         })
         .sum();
     quota.record(bytes, clock::now());
+}
+
+/// About how many bytes the answer has, before it is made: making it tells the session that it was sent.
+fn size(outcomes: &[Outcome], incremental: bool) -> usize {
+    /// Size, header, and the fields before the topics.
+    const ANSWER: usize = 23;
+    /// A topic's id, a partition's fields without its records, and what counts and tags take.
+    const PARTITION: usize = 64;
+    let told = outcomes.iter().filter(|outcome| !incremental || outcome.bytes() > 0);
+    ANSWER + told.map(|outcome| PARTITION + outcome.bytes()).sum::<usize>()
 }
 
 /// Why a fetch means no partition that is here.

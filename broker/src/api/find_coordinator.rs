@@ -7,6 +7,7 @@ use kafka_protocol::protocol::StrBytes;
 use model::{GROUP_METADATA_TOPIC, TRANSACTION_STATE_TOPIC};
 
 use super::text::wire;
+use super::throttle::Whose;
 use super::{Api, RequestContext, api};
 use crate::zookeeper;
 
@@ -111,7 +112,8 @@ async fn find(cx: &RequestContext, key_type: i8, key: &str) -> Result<Node, Erro
 async fn find_group_coordinator(cx: &RequestContext, group_id: &str) -> Result<Node, ErrorCode> {
     if cx.broker.metadata.image().topic(GROUP_METADATA_TOPIC).is_none() {
         // The client asks again; by then the controller will have told of the new topic.
-        zookeeper::auto_create_topic(&cx.broker, GROUP_METADATA_TOPIC).await;
+        let whose = Whose::of(cx);
+        zookeeper::auto_create_topic(&cx.broker, GROUP_METADATA_TOPIC, whose.client(cx)).await;
         return Err(ErrorCode::CoordinatorNotAvailable);
     }
     cx.broker.groups.learn_partition_count().await;

@@ -16,6 +16,7 @@ use kafka_protocol::protocol::StrBytes;
 use model::{BrokerId, TopicId, is_internal_topic, validate_topic_name};
 use uuid::Uuid;
 
+use super::throttle::Whose;
 use super::{Api, RequestContext, api};
 use crate::metadata::{MetadataImage, PartitionImage, TopicImage};
 use crate::security::{Authorized, CLUSTER_NAME, Operation, ResourceType};
@@ -175,7 +176,10 @@ async fn by_name(
         let code = match validate_topic_name(name) {
             _ if !creatable.contains(name) => ErrorCode::TopicAuthorizationFailed,
             Err(_) => ErrorCode::InvalidTopicException,
-            Ok(()) if may_create => crate::zookeeper::auto_create_topic(&cx.broker, name).await,
+            Ok(()) if may_create => {
+                let whose = Whose::of(cx);
+                crate::zookeeper::auto_create_topic(&cx.broker, name, whose.client(cx)).await
+            }
             Ok(()) => ErrorCode::UnknownTopicOrPartition,
         };
         topics.push(

@@ -56,6 +56,7 @@ mod sasl_handshake;
 mod stop_replica;
 mod sync_group;
 mod text;
+mod throttle;
 mod topic_wait;
 mod update_metadata;
 
@@ -181,9 +182,18 @@ pub async fn serve(broker: &Arc<Broker>, connection: &Arc<ConnectionInfo>, frame
         broker: Arc::clone(broker),
         connection: Arc::clone(connection),
         header,
+        size: frame.len(),
+        time: broker.client_quotas.request.is_any().then(Arc::default),
     };
     match served(key) {
-        Some(api) if api.supports(version) => (api.serve)(cx, body).await,
+        Some(api) if api.supports(version) => match cx.time.clone() {
+            None => (api.serve)(cx, body).await,
+            Some(time) => {
+                let after = cx.clone();
+                let reply = time.measure((api.serve)(cx, body)).await;
+                throttle::by_request_time(&after, reply)
+            }
+        },
         Some(api) if api.key == apis::API_VERSIONS => api_versions::unsupported_version(&cx),
         _ => Reply::Close(format!(
             "request {} version {version} is not supported",

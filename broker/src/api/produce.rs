@@ -22,7 +22,7 @@ use smallvec::SmallVec;
 use tracing::info;
 
 use super::leader_hint::leader_hint;
-use super::{Api, RequestContext, error_code};
+use super::{Api, RequestContext, error_code, throttle};
 use crate::clock;
 use crate::delayed::Waiter;
 use crate::metadata::MetadataImage;
@@ -87,10 +87,12 @@ async fn handle(cx: &RequestContext, request: ProduceRequest) -> Reply {
         let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
         replicate(&mut outcomes, timeout).await;
     }
+    let pause = throttle::produce_pause(cx, request.acks);
     if request.acks == 0 {
-        return no_answer(cx, &request, &outcomes);
+        return no_answer(cx, &request, &outcomes).then_pause(throttle::duration(pause));
     }
-    cx.reply(&response(cx, &request, &outcomes))
+    let response = response(cx, &request, &outcomes).with_throttle_time_ms(throttle::throttle_time_ms(pause));
+    throttle::reply_and_pause(cx, &response, pause)
 }
 
 fn append(

@@ -146,6 +146,16 @@ impl FetchContext {
         matches!(self.kind, Kind::Incremental { .. })
     }
 
+    /// Ends the fetch without an answer: nothing is told, and the session remembers that. The session id to tell.
+    ///
+    /// Source: Kafka `FetchContext.getThrottledResponse`.
+    pub fn held_back(self) -> i32 {
+        match self.kind {
+            Kind::Sessionless | Kind::New(_) => INVALID_SESSION_ID,
+            Kind::Incremental { id, .. } => id,
+        }
+    }
+
     /// Ends the fetch: given an answer for each of [`Self::partitions`] in that order, returns the session id to tell
     /// and whether each partition must be told.
     pub fn finish(self, sessions: &FetchSessions, answers: &[PartitionAnswer], now: Millis) -> (i32, Vec<bool>) {

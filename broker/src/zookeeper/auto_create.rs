@@ -9,13 +9,14 @@ use model::{GROUP_METADATA_TOPIC, TRANSACTION_STATE_TOPIC};
 
 use super::assignment::{Candidate, Start, assign};
 use super::{AdminError, topics};
-use crate::Broker;
 use crate::config::BrokerConfig;
+use crate::quota::Client;
+use crate::{Broker, clock};
 
 /// Creates a topic with the broker's defaults, or an internal topic as its coordinator wants it; the code that
-/// Metadata answers for it. LEADER_NOT_AVAILABLE: it was created (or was there already); ask again.
-pub async fn auto_create_topic(broker: &Broker, name: &str) -> ErrorCode {
-    match create(broker, name).await {
+/// Metadata answers for it. It counts for the quota of the `client`, but is not refused. LEADER_NOT_AVAILABLE: it was created (or was there already); ask again.
+pub async fn auto_create_topic(broker: &Broker, name: &str, client: Client<'_>) -> ErrorCode {
+    match create(broker, name, client).await {
         Ok(()) => ErrorCode::LeaderNotAvailable,
         Err(error) if error.code() == ErrorCode::TopicAlreadyExists => ErrorCode::LeaderNotAvailable,
         Err(error) => {
@@ -25,7 +26,7 @@ pub async fn auto_create_topic(broker: &Broker, name: &str) -> ErrorCode {
     }
 }
 
-async fn create(broker: &Broker, name: &str) -> Result<(), AdminError> {
+async fn create(broker: &Broker, name: &str, client: Client<'_>) -> Result<(), AdminError> {
     let wish = Wish::of(name, &broker.config.load());
     let candidates: Vec<Candidate> = broker
         .metadata
@@ -48,6 +49,8 @@ async fn create(broker: &Broker, name: &str) -> Result<(), AdminError> {
         config: wish.config,
     };
     topics::validate_create(&broker.store, &topic, &broker.partitions.logs().topic_config("")).await?;
+    let partitions = topic.assignment.len() as f64;
+    broker.client_quotas.mutation.record(client, partitions, clock::now());
     topics::create(&broker.store, &topic, topics::new_topic_id()).await?;
     tracing::info!(
         topic = name,

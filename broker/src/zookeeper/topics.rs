@@ -146,7 +146,9 @@ pub async fn add_partitions(
     topic: &str,
     wish: &MorePartitions,
     validate_only: bool,
+    mut ask: impl FnMut(usize) -> Result<(), AdminError>,
 ) -> Result<BTreeMap<i32, ReplicaAssignment>, AdminError> {
+    let mut asked = false;
     let unknown = || {
         AdminError::refused(
             ErrorCode::UnknownTopicOrPartition,
@@ -165,9 +167,14 @@ pub async fn add_partitions(
             return Err(unknown());
         }
         let added = plan_more(topic, &assignment.partitions, wish, &candidates)?;
+        let count = added.len();
         assignment.partitions.extend(added);
         if validate_only {
             return Ok(assignment.partitions);
+        }
+        if !asked {
+            ask(count)?;
+            asked = true;
         }
         // Kafka overwrites whatever is there; a reassignment or topic id written in between would be lost.
         match store.set(&path, assignment.encode(), Some(stat.version)).await {

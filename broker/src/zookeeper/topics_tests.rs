@@ -160,13 +160,19 @@ async fn partitions_are_added_and_the_topic_keeps_its_id() {
         TopicAssignment::decode("t", &data).unwrap()
     };
     // The round goes on from the first partition's leader: broker 2 is second in the ring.
-    let planned = replicas(add_partitions(&store, "t", &more(3, None), true).await.unwrap());
+    let planned = replicas(
+        add_partitions(&store, "t", &more(3, None), true, |_| Ok(()))
+            .await
+            .unwrap(),
+    );
     assert_eq!(planned, [ids(&[2, 3]), ids(&[3, 2]), ids(&[1, 3])]);
     assert_eq!(stored().await.partitions.len(), 1, "validate only");
-    let added = add_partitions(&store, "t", &more(3, None), false).await.unwrap();
+    let added = add_partitions(&store, "t", &more(3, None), false, |_| Ok(()))
+        .await
+        .unwrap();
     assert_eq!(replicas(added), planned);
     let manual: &[&[i32]] = &[&[3, 1]];
-    add_partitions(&store, "t", &more(4, Some(manual)), false)
+    add_partitions(&store, "t", &more(4, Some(manual)), false, |_| Ok(()))
         .await
         .unwrap();
     let after = stored().await;
@@ -196,7 +202,7 @@ async fn partitions_that_cannot_be_added_are_refused_in_kafkas_words() {
             count,
             assignments: assignments.map(|given| given.iter().map(|replicas| ids(replicas)).collect()),
         };
-        let refused = add_partitions(&store, topic, &wish, false).await;
+        let refused = add_partitions(&store, topic, &wish, false, |_| Ok(())).await;
         assert_eq!(refused, Err(AdminError::refused(code, message)));
     };
     let fewer = "Topic currently has 1 partitions, which is higher than the requested 0.";

@@ -21,6 +21,7 @@ pub mod header;
 pub mod login;
 pub mod placeholder;
 pub mod serial;
+pub mod throttle;
 pub mod transport;
 
 pub use error_code::ErrorCode;

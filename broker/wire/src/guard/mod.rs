@@ -126,6 +126,14 @@ pub fn response(api_key: i16, version: i16, body: &[u8]) -> Result<Passed, Malfo
     pass(shapes::response(api_key), api_key, version, body)
 }
 
+/// Where a field of a response stands that is no tagged one: after so many bytes of the body. `None`: this version does
+/// not have it, or the body is not such a response.
+pub fn position_in_response(api_key: i16, version: i16, body: &[u8], field: &str) -> Option<usize> {
+    let api = apis::api(api_key).filter(|api| api.supports(version))?;
+    let shape = shapes::response(api_key)?;
+    Walk::new(body).position_of(shape, version, api.is_flexible(version), field)
+}
+
 fn pass(shape: Option<&'static shapes::Shape>, api_key: i16, version: i16, body: &[u8]) -> Result<Passed, Malformed> {
     match (apis::api(api_key), shape) {
         (Some(api), Some(shape)) if api.supports(version) => {

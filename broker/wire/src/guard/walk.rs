@@ -104,6 +104,18 @@ impl<'a> Walk<'a> {
         })
     }
 
+    /// Walks to the field of this name; `None` if there is none.
+    pub(crate) fn position_of(mut self, shape: &Shape, version: i16, flexible: bool, name: &str) -> Option<usize> {
+        for field in shape.fields.iter().filter(|field| field.versions.contains(version)) {
+            if field.name == name {
+                return Some(self.at);
+            }
+            self.value(field, field.kind, field.nullable.contains(version), version, flexible)
+                .ok()?;
+        }
+        None
+    }
+
     pub(crate) fn i16(&mut self, field: &'static str) -> Result<i16, Malformed> {
         let bytes = self.array(field)?;
         Ok(i16::from_be_bytes(bytes))
