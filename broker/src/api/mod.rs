@@ -12,6 +12,7 @@ mod from_controller;
 mod leader_hint;
 
 mod allocate_producer_ids;
+mod alter_client_quotas;
 mod alter_configs;
 mod alter_partition;
 mod alter_partition_reassignments;
@@ -27,6 +28,7 @@ mod create_topics;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
@@ -51,6 +53,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod quota_entity;
 mod sasl_authenticate;
 mod sasl_handshake;
 mod stop_replica;
@@ -158,6 +161,8 @@ pub static APIS: &[Api] = &[
     alter_partition_reassignments::API,
     list_partition_reassignments::API,
     offset_delete::API,
+    describe_client_quotas::API,
+    alter_client_quotas::API,
     describe_user_scram_credentials::API,
     alter_user_scram_credentials::API,
     alter_partition::API,

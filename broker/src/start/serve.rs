@@ -110,7 +110,7 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
         parts.guardian = Some(Guardian::start(charge, store).await);
     }
     // Before anybody can log in, other brokers first of all.
-    crate::zookeeper::apply::load_users(&broker).await?;
+    crate::zookeeper::apply::load_clients(&broker).await?;
     coordinator_service::announce_broker(&broker.store, id).await?;
     register(parts, &broker, Identity::new(id, &config, &ports, &host_name())).await?;
     for listener in listeners {

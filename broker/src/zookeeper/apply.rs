@@ -13,7 +13,7 @@ use model::{BrokerId, Millis, TopicPartition};
 use zk_schema::config::Entity;
 
 use super::changes::{self, ConfigChange};
-use super::{AdminError, configs};
+use super::{AdminError, configs, quotas};
 use crate::config::{BrokerConfig, usable};
 use crate::{Broker, clock};
 
@@ -76,24 +76,29 @@ fn apply(broker: &Arc<Broker>, brokers: &mut BrokerEntries, change: ConfigChange
             brokers.own = usable_entries(config, true);
             apply_brokers(broker, brokers);
         }
-        Entity::User(Some(user)) => {
-            broker.credentials.scram.user_changed(&user, &config);
+        Entity::Broker(Some(_)) => {}
+        Entity::Client(_) | Entity::User(_) | Entity::UserClient(..) | Entity::Ip(_) => {
+            apply_to_clients(broker, &entity, &config);
         }
-        Entity::Broker(Some(_)) | Entity::Client(_) | Entity::User(None) | Entity::UserClient(..) | Entity::Ip(_) => {}
     }
 }
 
-/// Reads every user's credentials, before anybody may log in; changes follow with [`follow`].
+/// Reads every user's credentials and everybody's quotas, before anybody may log in; changes follow with [`follow`].
 ///
 /// # Errors
 /// ZooKeeper has not answered.
-pub async fn load_users(broker: &Broker) -> Result<(), AdminError> {
-    for (entity, config) in configs::read_all(&broker.store, &["users"]).await? {
-        if let Entity::User(Some(user)) = entity {
-            broker.credentials.scram.user_changed(&user, &config);
-        }
+pub async fn load_clients(broker: &Broker) -> Result<(), AdminError> {
+    for (entity, config) in configs::read_all(&broker.store, &["clients", "users", "ips"]).await? {
+        apply_to_clients(broker, &entity, &config);
     }
     Ok(())
+}
+
+fn apply_to_clients(broker: &Broker, entity: &Entity, config: &BTreeMap<String, String>) {
+    if let Entity::User(Some(user)) = entity {
+        broker.credentials.scram.user_changed(user, config);
+    }
+    quotas::apply(broker, entity, config);
 }
 
 /// The entries of `/config/brokers/N` or `/config/brokers/<default>` that count; the others are named in the log.

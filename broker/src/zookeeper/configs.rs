@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use broker_wire::ErrorCode;
+use futures::future::join_all;
 use zk_schema::config::{self, Entity, changes};
 use zk_schema::controller::{self, Controller};
 use zk_schema_store::{CreateMode, MultiError, Op, Store, StoreError};
@@ -18,6 +19,8 @@ use super::AdminError;
 
 /// How long a write waits for the cluster to have a controller.
 const CONTROLLER_WAIT: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 5000 });
+/// So many users are asked for their clients at a time.
+const LISTED_AT_ONCE: usize = 64;
 /// How often a write is tried anew because the controller changed under it.
 const ATTEMPTS_MAX: usize = 10;
 
@@ -100,20 +103,18 @@ pub const KINDS: [&str; 5] = ["topics", "clients", "users", "brokers", "ips"];
 /// ZooKeeper has not answered. Entities that cannot be understood are left out, and said.
 pub async fn read_all(store: &Store, kinds: &[&str]) -> Result<Vec<(Entity, BTreeMap<String, String>)>, AdminError> {
     let mut names = Vec::new();
-    for kind in kinds.iter().copied() {
-        for name in store
-            .get_children(&format!("/config/{kind}"))
-            .await?
-            .unwrap_or_default()
-        {
-            if kind == "users" {
-                let clients = format!("/config/users/{name}/clients");
-                for client in store.get_children(&clients).await?.unwrap_or_default() {
-                    names.push(format!("users/{name}/clients/{client}"));
+    for kind in kinds {
+        let children = store.get_children(&format!("/config/{kind}")).await?;
+        let children = children.unwrap_or_default();
+        if *kind == "users" {
+            for some in children.chunks(LISTED_AT_ONCE) {
+                let listed = some.iter().map(|user| clients_of(store.clone(), user.clone()));
+                for clients in join_all(listed).await {
+                    names.extend(clients?);
                 }
             }
-            names.push(format!("{kind}/{name}"));
         }
+        names.extend(children.into_iter().map(|name| format!("{kind}/{name}")));
     }
     let found = store.get_all(names.iter().map(|name| format!("/config/{name}"))).await;
     let mut entities = Vec::with_capacity(names.len());
@@ -129,6 +130,13 @@ pub async fn read_all(store: &Store, kinds: &[&str]) -> Result<Vec<(Entity, BTre
         }
     }
     Ok(entities)
+}
+
+/// The entities of a user's clients, as paths below `/config`.
+async fn clients_of(store: Store, user: String) -> Result<Vec<String>, AdminError> {
+    let clients = store.get_children(&format!("/config/users/{user}/clients")).await?;
+    let path = |client: String| format!("users/{user}/clients/{client}");
+    Ok(clients.unwrap_or_default().into_iter().map(path).collect())
 }
 
 /// The data version of `/controller`, once there is one of a ZooKeeper cluster.

@@ -12,6 +12,7 @@ pub mod configs;
 pub mod consumer_offsets;
 mod error;
 pub mod new_topics;
+pub mod quotas;
 pub mod topics;
 
 pub use auto_create::auto_create_topic;
