@@ -174,6 +174,11 @@ async fn start(mut settings: Settings) -> Result<Started, String> {
     // Port 0 is whichever was free.
     let port = listener.local_addr().map_err(|error| error.to_string())?.port();
     settings.service.advertised = Some((settings.advertised_host, port));
+    let security = settings.security.open()?;
+    settings.service.connector = security.connector.clone();
+    let tls = security.server.clone();
+    // Ends with the runtime.
+    tokio::spawn(security.follow_files());
     let store = Store::connect(settings.store.clone())
         .await
         .map_err(|error| error.to_string())?;
@@ -189,7 +194,7 @@ async fn start(mut settings: Settings) -> Result<Started, String> {
         None
     };
     let controller = ControllerService::start(settings.service, store.clone());
-    let server = tokio::spawn(serve(listener, controller.clone()));
+    let server = tokio::spawn(serve(listener, tls, controller.clone()));
     let health = health.map(|listener| tokio::spawn(serve_health(listener, controller.clone(), store.clone())));
     Ok(Started {
         controller,

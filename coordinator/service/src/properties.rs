@@ -12,6 +12,7 @@ use model::BrokerId;
 use zk_schema_store::StoreConfig;
 
 use crate::config::{Role, ServiceConfig};
+use crate::security::{self, Security};
 
 /// Ids from here on are coordinators'. Brokers have ids up to `reserved.broker.max.id` (1000), and generated ones above
 /// it, counted up by one for each broker ever made.
@@ -51,6 +52,8 @@ pub struct Settings {
     pub listen: (String, u16),
     /// `advertised.host`: where brokers find it, if not at `host`.
     pub advertised_host: String,
+    /// TLS and logins between this program and the brokers.
+    pub security: Security,
     /// `ottla.health.listener`: where `GET /health` is answered, if anywhere.
     pub health_listener: Option<(String, u16)>,
     /// `ottla.death.certificate`: whether a guardian process tells ZooKeeper of this one's death.
@@ -65,6 +68,9 @@ pub enum InvalidProperty {
     /// It must be given.
     #[error("missing required configuration {0}")]
     Missing(&'static str),
+    /// TLS or logins cannot be had so.
+    #[error("{0}")]
+    Security(String),
     /// It is given, and is no such thing.
     #[error("invalid value {value} for configuration {key}: {reason}")]
     Invalid {
@@ -85,7 +91,7 @@ pub fn settings(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Set
     let given: BTreeMap<String, String> = pairs.into_iter().collect();
     let unknown = given
         .keys()
-        .filter(|key| !KEYS.iter().any(|(known, _)| known == key))
+        .filter(|key| !KEYS.iter().any(|(known, _)| known == key) && !security::is_known(key))
         .cloned()
         .collect();
     let given = Given(given);
@@ -103,11 +109,13 @@ pub fn settings(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Set
     let interval: u64 = given.positive("leader.imbalance.check.interval.seconds")?;
     let host = given.text("host")?;
     let advertised = Some(given.text("advertised.host")?).filter(|it| !it.is_empty());
+    let listener_name = given.text("inter.broker.listener.name")?;
     Ok(Settings {
+        security: Security::read(&given.0, &listener_name).map_err(InvalidProperty::Security)?,
         service: ServiceConfig {
             role: Role::Dedicated,
             inter_broker_protocol: given.parse("inter.broker.protocol.version")?,
-            listener_name: given.text("inter.broker.listener.name")?,
+            listener_name,
             socket_timeout: given.millis("controller.socket.timeout.ms")?,
             request_timeout: given.millis("request.timeout.ms")?,
             delete_topic_enable: given.parse("delete.topic.enable")?,

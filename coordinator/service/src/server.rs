@@ -4,7 +4,9 @@
 //! time, in order. Bounds: [`MAX_CONNECTIONS`] connections, frames of [`MAX_FRAME`] bytes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use broker_security::tls::TlsServer;
 use broker_wire::codec::{self, EncodeError};
 use broker_wire::frame::{FrameBuffer, FrameError};
 use broker_wire::guard::Malformed;
@@ -13,7 +15,7 @@ use broker_wire::{Encodable, ErrorCode};
 use bytes::Bytes;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -23,6 +25,9 @@ use crate::handle::ControllerHandle;
 const MAX_CONNECTIONS: usize = 1_000;
 /// The largest request: an AlterPartition for every partition of a large broker is far below.
 const MAX_FRAME: usize = 16 << 20;
+
+/// How long a handshake may take.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What is served, with its versions.
 const SERVED: [(ApiKey, i16, i16); 7] = [
@@ -48,12 +53,16 @@ enum Closed {
     Encode(#[from] EncodeError),
     #[error("{0} is not served by a coordinator")]
     NotServed(&'static str),
+    #[error("SSL handshake failed: {0}")]
+    Handshake(std::io::Error),
+    #[error("no SSL handshake within {HANDSHAKE_TIME_MAX:?}")]
+    NoHandshake,
     #[error(transparent)]
     Socket(#[from] std::io::Error),
 }
 
-/// Serves until dropped.
-pub async fn serve(listener: TcpListener, controller: ControllerHandle) {
+/// Serves until dropped, over TLS if there is any.
+pub async fn serve(listener: TcpListener, tls: Option<Arc<TlsServer>>, controller: ControllerHandle) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -67,9 +76,9 @@ pub async fn serve(listener: TcpListener, controller: ControllerHandle) {
         };
         match accepted {
             Ok((stream, peer)) => {
-                let controller = controller.clone();
+                let (controller, tls) = (controller.clone(), tls.clone());
                 connections.spawn(async move {
-                    if let Err(reason) = converse(stream, &controller).await {
+                    if let Err(reason) = open(stream, tls, &controller).await {
                         tracing::info!(%peer, %reason, "connection closed");
                     }
                     drop(place);
@@ -78,18 +87,33 @@ pub async fn serve(listener: TcpListener, controller: ControllerHandle) {
             Err(error) => {
                 // Out of file descriptors, mostly: others must close first.
                 tracing::warn!(%error, "could not accept a connection");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-async fn converse(mut stream: TcpStream, controller: &ControllerHandle) -> Result<(), Closed> {
+async fn open(stream: TcpStream, tls: Option<Arc<TlsServer>>, controller: &ControllerHandle) -> Result<(), Closed> {
     stream.set_nodelay(true)?;
+    match tls {
+        None => converse(stream, controller).await,
+        Some(tls) => {
+            let accepted = tokio::time::timeout(HANDSHAKE_TIME_MAX, tls.accept(stream)).await;
+            let accepted = accepted.map_err(|_| Closed::NoHandshake)?;
+            converse(accepted.map_err(Closed::Handshake)?, controller).await
+        }
+    }
+}
+
+async fn converse(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    controller: &ControllerHandle,
+) -> Result<(), Closed> {
     let mut frames = FrameBuffer::new(MAX_FRAME);
     while let Some(frame) = frames.read_frame(&mut stream).await? {
         let answer = answer(frame, controller).await?;
         stream.write_all(&answer).await?;
+        stream.flush().await?;
     }
     Ok(())
 }

@@ -397,3 +397,7 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     }
     std::fs::read(path).map_err(failed)
 }
+
+#[cfg(test)]
+#[path = "keystore_tests.rs"]
+mod tests;

@@ -31,3 +31,6 @@ pub use keystore::{CertificateSummary, KeyMaterial, KeyStoreSettings, Material, 
 pub use principal_mapper::{InvalidRule, NoMatchingRule, PrincipalMapper};
 pub use reloadable::{Reloadable, TlsClient, TlsServer};
 pub use settings::{ClientAuth, Secret, TlsSettings};
+
+#[cfg(test)]
+mod tests;
