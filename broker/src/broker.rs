@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use broker_security::sasl::TokenCredentials;
 use broker_wire::transport::Connector;
 use coordinator_service::ControllerHandle;
 use model::{BrokerEpoch, BrokerId, Millis};
@@ -19,6 +20,7 @@ use crate::producer_ids::ProducerIds;
 use crate::quota::{ClientQuotas, ConnectionQuotas, ReplicationQuota, ReplicationQuotas, Windows};
 use crate::replication::Replication;
 use crate::security::AclAuthorizer;
+use crate::tokens::DelegationTokens;
 
 /// A running broker. Made by `start`, shared by all connections.
 pub struct Broker {
@@ -58,6 +60,8 @@ pub struct Broker {
     replication: OnceLock<Arc<Replication>>,
     /// Who may do what; from before the listeners open on, if there is to be one.
     authorizer: OnceLock<Arc<AclAuthorizer>>,
+    /// Delegation tokens, if brokers share a secret for them.
+    tokens: Option<Arc<DelegationTokens>>,
     /// Which life of this broker id it is: the czxid of its registration; −1 while it is not registered.
     epoch: AtomicI64,
 }
@@ -114,6 +118,11 @@ impl Broker {
             let connections = ConnectionQuotas::new(windows, &config.inter_broker_listener_name);
             (ClientQuotas::new(windows, mutation), Arc::new(connections))
         };
+        let tokens = DelegationTokens::new(&config.load(), store.clone());
+        let mut credentials = CredentialStores::default();
+        if let Some(tokens) = &tokens {
+            credentials.tokens = Arc::clone(tokens.cache()) as Arc<dyn TokenCredentials>;
+        }
         Arc::new(Self {
             id,
             cluster_id,
@@ -127,12 +136,13 @@ impl Broker {
             client_quotas,
             connection_quotas,
             producer_ids: ProducerIds::default(),
-            credentials: CredentialStores::default(),
+            credentials,
             tls: OnceLock::new(),
             connectors: OnceLock::new(),
             controller: OnceLock::new(),
             replication: OnceLock::new(),
             authorizer: OnceLock::new(),
+            tokens,
             epoch: AtomicI64::new(BrokerEpoch::NONE.0),
         })
     }
@@ -203,6 +213,11 @@ impl Broker {
     /// Who may do what; everyone everything if there is none.
     pub fn authorizer(&self) -> Option<&Arc<AclAuthorizer>> {
         self.authorizer.get()
+    }
+
+    /// Delegation tokens, if brokers share a secret for them.
+    pub fn tokens(&self) -> Option<&Arc<DelegationTokens>> {
+        self.tokens.as_ref()
     }
 
     /// Lets `authorizer` decide from here on. Called once, before the listeners open; another call does nothing.

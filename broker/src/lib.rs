@@ -23,6 +23,7 @@ pub mod registration;
 pub mod replication;
 pub mod security;
 pub mod start;
+pub mod tokens;
 pub mod vital;
 pub mod zookeeper;
 

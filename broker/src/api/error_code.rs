@@ -3,11 +3,13 @@
 use broker_log::append;
 use broker_log::producer::ProducerError;
 use broker_log::{AppendError, ReadError};
+use broker_security::delegation_token::TokenError;
 use broker_wire::ErrorCode;
 use coordinator::group::GroupError;
 
 use crate::fetch_session::SessionError;
 use crate::partition::PartitionError;
+use crate::tokens::TokensError;
 
 /// The code for a failure of a partition.
 pub fn of_partition(error: &PartitionError) -> ErrorCode {
@@ -24,6 +26,19 @@ pub fn of_partition(error: &PartitionError) -> ErrorCode {
         PartitionError::Offline(_) => ErrorCode::KafkaStorageError,
         PartitionError::Append(error) => of_append(error),
         PartitionError::Read(error) => of_read(error),
+    }
+}
+
+/// The code for what could not be done with a delegation token.
+pub fn of_tokens(error: &TokensError) -> ErrorCode {
+    match error {
+        TokensError::NotFound => ErrorCode::DelegationTokenNotFound,
+        TokensError::Refused(TokenError::OwnerMismatch) => ErrorCode::DelegationTokenOwnerMismatch,
+        TokensError::Refused(TokenError::Expired) => ErrorCode::DelegationTokenExpired,
+        TokensError::Store(error) => {
+            tracing::warn!(%error, "a delegation token could not be written");
+            ErrorCode::UnknownServerError
+        }
     }
 }
 

@@ -23,19 +23,23 @@ mod config_alteration;
 mod config_entries;
 mod config_resource;
 mod controlled_shutdown;
+mod create_delegation_token;
 mod create_partitions;
 mod create_topics;
+mod delegation_tokens;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
+mod describe_delegation_token;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_user_scram_credentials;
 mod elect_leaders;
+mod expire_delegation_token;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -54,6 +58,7 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod quota_entity;
+mod renew_delegation_token;
 mod sasl_authenticate;
 mod sasl_handshake;
 mod stop_replica;
@@ -155,6 +160,10 @@ pub static APIS: &[Api] = &[
     describe_log_dirs::API,
     sasl_authenticate::API,
     create_partitions::API,
+    create_delegation_token::API,
+    renew_delegation_token::API,
+    expire_delegation_token::API,
+    describe_delegation_token::API,
     delete_groups::API,
     elect_leaders::API,
     incremental_alter_configs::API,

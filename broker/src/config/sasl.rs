@@ -15,6 +15,7 @@ use super::broker_config::BrokerConfig;
 use super::error::ConfigError;
 use super::listener::SecurityProtocol;
 use super::listener_values::ListenerConfig;
+use super::oauthbearer::{TokenCheck, TokenSource};
 use super::value::Value;
 
 const ENABLED_MECHANISMS: &str = "sasl.enabled.mechanisms";
@@ -70,6 +71,8 @@ pub struct EnabledMechanism {
     pub jaas: JaasEntry,
     /// How long a session may last before the client must log in again. `None`: for ever.
     pub max_reauth: Option<Duration>,
+    /// Of OAUTHBEARER: who checks tokens.
+    pub token_check: Option<TokenCheck>,
 }
 
 /// SASL of one listener.
@@ -90,6 +93,8 @@ pub struct BrokerLogin {
     pub mechanism: SaslMechanism,
     /// With which credentials.
     pub jaas: JaasEntry,
+    /// Of OAUTHBEARER: where tokens come from.
+    pub token_source: Option<TokenSource>,
 }
 
 impl SecurityProtocol {
@@ -110,9 +115,12 @@ impl BrokerConfig {
         for name in enabled_mechanisms(&values) {
             let mechanism = SaslMechanism::from_name(&name, ENABLED_MECHANISMS)?;
             if mechanisms.iter().all(|known| known.mechanism != mechanism) {
+                let jaas = jaas_entry(&values, listener, mechanism)?;
+                let is_oauthbearer = mechanism == SaslMechanism::OauthBearer;
                 mechanisms.push(EnabledMechanism {
                     mechanism,
-                    jaas: jaas_entry(&values, listener, mechanism)?,
+                    token_check: is_oauthbearer.then(|| TokenCheck::read(&values, &jaas)).transpose()?,
+                    jaas,
                     max_reauth: max_reauth(&values, mechanism)?,
                 });
             }
@@ -161,7 +169,12 @@ impl BrokerConfig {
         }
         let mechanism = SaslMechanism::from_name(&name, INTER_BROKER_MECHANISM)?;
         let jaas = jaas_entry(&values, listener, mechanism)?;
-        Ok(Some(BrokerLogin { mechanism, jaas }))
+        let is_oauthbearer = mechanism == SaslMechanism::OauthBearer;
+        Ok(Some(BrokerLogin {
+            mechanism,
+            token_source: is_oauthbearer.then(|| TokenSource::read(&values, &jaas)).transpose()?,
+            jaas,
+        }))
     }
 
     /// Everything about SASL that is wrong, before anything is started.

@@ -6,6 +6,7 @@ use broker_security::sasl::ClientFailure;
 use broker_wire::login::SaslLogin;
 use broker_wire::transport::Login;
 
+use super::oauthbearer;
 use crate::config::{BrokerLogin, SaslMechanism};
 
 /// Stands in the headers of the requests of a login.
@@ -27,7 +28,12 @@ pub fn login(config: &BrokerLogin) -> Result<Arc<dyn Login>, NoLogin> {
     let mechanism = config.mechanism.name();
     let login = match config.mechanism {
         SaslMechanism::Plain | SaslMechanism::Scram(_) => SaslLogin::from_jaas(mechanism, &config.jaas, CLIENT_ID),
-        SaslMechanism::OauthBearer => Err(ClientFailure("it is not there yet".into())),
+        SaslMechanism::OauthBearer => match &config.token_source {
+            Some(source) => oauthbearer::logins(source)
+                .map(|logins| SaslLogin::new(logins, CLIENT_ID))
+                .map_err(ClientFailure),
+            None => Err(ClientFailure("it has no source of tokens".into())),
+        },
     };
     let login = login.map_err(|reason| NoLogin { mechanism, reason })?;
     Ok(Arc::new(login))

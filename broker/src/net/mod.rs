@@ -8,6 +8,7 @@ mod authentication;
 mod connection;
 mod listener;
 mod login;
+mod oauthbearer;
 mod refusals;
 mod reply;
 mod sasl;

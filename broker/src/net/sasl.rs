@@ -7,6 +7,7 @@ use std::time::Duration;
 use broker_security::sasl::scram::{NoTokens, ScramCache, ScramServers, TokenCredentials};
 use broker_security::sasl::{PlainUsers, ServerFactory};
 
+use super::oauthbearer;
 use crate::config::{EnabledMechanism, SaslListenerConfig, SaslMechanism};
 
 /// Where mechanisms look credentials up.
@@ -93,6 +94,9 @@ fn factory(enabled: &EnabledMechanism, stores: &CredentialStores) -> Result<Arc<
             let credentials = Arc::clone(&stores.scram);
             Arc::new(ScramServers::new(mechanism, credentials, Arc::clone(&stores.tokens)))
         }
-        SaslMechanism::OauthBearer => return Err(not_offered("it is not there yet".into())),
+        SaslMechanism::OauthBearer => match &enabled.token_check {
+            Some(check) => oauthbearer::servers(check).map_err(not_offered)?,
+            None => return Err(not_offered("nobody checks its tokens".into())),
+        },
     })
 }

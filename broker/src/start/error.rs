@@ -23,6 +23,9 @@ pub enum StartError {
         /// Why.
         source: StoreError,
     },
+    /// The keys for logging in to ZooKeeper.
+    #[error(transparent)]
+    ZooKeeperSecurity(#[from] coordinator_service::InvalidZooKeeperSecurity),
     /// ZooKeeper did not do what was asked.
     #[error("zookeeper: {0}")]
     ZooKeeper(#[from] StoreError),

@@ -79,6 +79,12 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     }
     watch_directories(parts, &broker);
     start_authorizer(parts, &broker, &config).await?;
+    if let Some(tokens) = broker.tokens() {
+        tokens.load().await?;
+        parts.background.spawn(Arc::clone(tokens).follow());
+        let expire = Arc::clone(tokens).expire_from_time_to_time(Arc::downgrade(&broker));
+        parts.background.spawn(expire);
+    }
 
     let mut listeners = Vec::new();
     let mut ports = BTreeMap::new();
@@ -104,7 +110,7 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     if config.ottla_death_certificate {
         let charge = Charge {
             name: format!("broker {id}"),
-            zookeeper: zookeeper::store_config(&config),
+            zookeeper: zookeeper::store_config(&config)?,
             paths: Estate::paths_of_broker(id),
         };
         parts.guardian = Some(Guardian::start(charge, store).await);

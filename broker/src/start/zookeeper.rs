@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use coordinator_service::zookeeper_security;
 use model::BrokerId;
 use tracing::warn;
 use zk_schema::brokers::SEQID_PATH;
@@ -19,20 +20,22 @@ use super::error::StartError;
 use crate::config::BrokerConfig;
 use crate::security::OtherZooKeeper;
 
-/// How ZooKeeper is reached.
-pub(super) fn store_config(config: &BrokerConfig) -> StoreConfig {
-    StoreConfig {
+/// How ZooKeeper is reached; reads the files that the keys name.
+pub(super) fn store_config(config: &BrokerConfig) -> Result<StoreConfig, StartError> {
+    let java_options = std::env::var("KAFKA_OPTS").unwrap_or_default();
+    let security = zookeeper_security(|key| config.originals.get(key).cloned(), &java_options)?;
+    Ok(StoreConfig {
         connect: config.zookeeper_connect.clone(),
         session_timeout: millis(config.zookeeper_session_timeout_ms),
         connection_timeout: millis(config.zookeeper_connection_timeout_ms),
         max_in_flight: usize::try_from(config.zookeeper_max_in_flight_requests).unwrap_or(1),
-        ..StoreConfig::new("")
-    }
+        security,
+    })
 }
 
 /// Opens the session.
 pub(super) async fn connect(config: &BrokerConfig) -> Result<Store, StartError> {
-    Store::connect(store_config(config))
+    Store::connect(store_config(config)?)
         .await
         .map_err(|source| StartError::Connect {
             connect: config.zookeeper_connect.clone(),
@@ -47,7 +50,7 @@ pub(super) async fn connect_authorizer(config: &BrokerConfig, other: &OtherZooKe
         session_timeout: millis(other.session_timeout_ms),
         connection_timeout: millis(other.connection_timeout_ms),
         max_in_flight: usize::try_from(other.max_in_flight_requests).unwrap_or(1),
-        ..store_config(config)
+        ..store_config(config)?
     };
     let failed = |source| StartError::Connect {
         connect: other.url.clone(),

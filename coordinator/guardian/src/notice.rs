@@ -5,8 +5,8 @@ use zk_schema_store::StoreConfig;
 
 use crate::estate::Estate;
 
-/// Longer than any line of ours.
-const LINE_MAX: usize = 64 << 10;
+/// Longer than any line of ours, which may hold the certificates of a trust store.
+const LINE_MAX: usize = 4 << 20;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

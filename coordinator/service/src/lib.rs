@@ -20,6 +20,7 @@ mod sender;
 mod server;
 mod service;
 mod zookeeper;
+mod zookeeper_security;
 
 pub use config::{Role, ServiceConfig};
 pub use coordinator::controller::{Gauges, Refusal};
@@ -31,3 +32,4 @@ pub use protocol_version::{InterBrokerProtocol, UnknownProtocolVersion};
 pub use security::{Opened, Security};
 pub use server::serve;
 pub use service::ControllerService;
+pub use zookeeper_security::{InvalidZooKeeperSecurity, ZOOKEEPER_SECURITY_KEYS, zookeeper_security};

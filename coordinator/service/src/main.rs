@@ -71,7 +71,8 @@ fn read(command_line: &CommandLine) -> Result<Settings, String> {
     let file = command_line.file.display();
     let text = std::fs::read(&command_line.file).map_err(|error| format!("{file}: {error}"))?;
     let pairs = java_properties::read(&text[..]).map_err(|error| format!("{file}: {error}"))?;
-    settings(pairs.into_iter().chain(command_line.overrides.iter().cloned())).map_err(|error| error.to_string())
+    let pairs = pairs.into_iter().chain(command_line.overrides.iter().cloned());
+    settings(pairs, &std::env::var("KAFKA_OPTS").unwrap_or_default()).map_err(|error| error.to_string())
 }
 
 async fn run(settings: Settings) -> ExitCode {

@@ -13,6 +13,7 @@ use zk_schema_store::StoreConfig;
 
 use crate::config::{Role, ServiceConfig};
 use crate::security::{self, Security};
+use crate::zookeeper_security::{InvalidZooKeeperSecurity, ZOOKEEPER_SECURITY_KEYS, zookeeper_security};
 
 /// Ids from here on are coordinators'. Brokers have ids up to `reserved.broker.max.id` (1000), and generated ones above
 /// it, counted up by one for each broker ever made.
@@ -81,17 +82,24 @@ pub enum InvalidProperty {
         /// What is wrong.
         reason: String,
     },
+    /// How to log in to ZooKeeper.
+    #[error(transparent)]
+    ZooKeeper(#[from] InvalidZooKeeperSecurity),
 }
 
-/// Reads settings from pairs of key and value, later ones first.
+/// Reads settings from pairs of key and value, later ones first, and what `KAFKA_OPTS` tells Java programs.
 ///
 /// # Errors
 /// A value is missing or cannot be used.
-pub fn settings(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Settings, InvalidProperty> {
+pub fn settings(
+    pairs: impl IntoIterator<Item = (String, String)>,
+    java_options: &str,
+) -> Result<Settings, InvalidProperty> {
     let given: BTreeMap<String, String> = pairs.into_iter().collect();
     let unknown = given
         .keys()
-        .filter(|key| !KEYS.iter().any(|(known, _)| known == key) && !security::is_known(key))
+        .filter(|key| !KEYS.iter().any(|(known, _)| known == key))
+        .filter(|key| !security::is_known(key) && !ZOOKEEPER_SECURITY_KEYS.contains(&key.as_str()))
         .cloned()
         .collect();
     let given = Given(given);
@@ -129,6 +137,7 @@ pub fn settings(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Set
             session_timeout: given.millis("zookeeper.session.timeout.ms")?,
             connection_timeout: given.millis("zookeeper.connection.timeout.ms")?,
             max_in_flight: usize::try_from(given.positive("zookeeper.max.in.flight.requests")?).unwrap_or(usize::MAX),
+            security: zookeeper_security(|key| given.0.get(key).cloned(), java_options)?,
             ..StoreConfig::new(connect)
         },
         health_listener: given.address("ottla.health.listener")?,
@@ -200,6 +209,7 @@ mod tests {
             text.split_whitespace()
                 .filter_map(|it| it.split_once('='))
                 .map(|(key, value)| (key.into(), value.into())),
+            "",
         )
     }
 

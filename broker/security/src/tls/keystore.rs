@@ -164,6 +164,28 @@ impl TrustStoreSettings {
         })
     }
 
+    /// The certificates that the system trusts; perhaps none.
+    pub fn of_the_system() -> Vec<CertificateDer<'static>> {
+        rustls_native_certs::load_native_certs().certs
+    }
+
+    /// The certificates that are trusted as PEM, for libraries that take nothing else; without a store the system's.
+    ///
+    /// # Errors
+    /// As [`TrustStoreSettings::load`]; or the system trusts none.
+    pub fn trusted_pem(store: Option<&Self>) -> Result<String, TlsError> {
+        let trusted = match store {
+            Some(store) => store.load()?,
+            None => Self::of_the_system(),
+        };
+        if trusted.is_empty() {
+            return Err(TlsError::Settings(
+                "no trust store is specified, and the system trusts no certificate".into(),
+            ));
+        }
+        Ok(trusted.iter().map(|der| pem::encode("CERTIFICATE", der)).collect())
+    }
+
     /// Reads the certificates; at least one.
     ///
     /// # Errors

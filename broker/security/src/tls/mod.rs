@@ -31,6 +31,7 @@ pub use keystore::{CertificateSummary, KeyMaterial, KeyStoreSettings, Material, 
 pub use principal_mapper::{InvalidRule, NoMatchingRule, PrincipalMapper};
 pub use reloadable::{Reloadable, TlsClient, TlsServer};
 pub use settings::{ClientAuth, Secret, TlsSettings};
+pub use suites::crypto_provider;
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,11 @@ pub(super) fn provider() -> CryptoProvider {
     rustls::crypto::aws_lc_rs::default_provider()
 }
 
+/// The cryptography that is used for TLS, for libraries that want to be told.
+pub fn crypto_provider() -> std::sync::Arc<CryptoProvider> {
+    std::sync::Arc::new(provider())
+}
+
 /// Whether `ssl.protocol` is one of Java's names. It says no more here: `ssl.enabled.protocols` decides, as in Java.
 pub(super) fn is_protocol_name(name: &str) -> bool {
     ["TLS", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3", "SSL", "SSLv2", "SSLv3"].contains(&name)
