@@ -24,11 +24,11 @@ struct Inner {
     state: Mutex<State>,
     clock: Condvar,
     work: Condvar,
-    workers_max: usize,
 }
 
 #[derive(Default)]
 struct State {
+    workers_max: usize,
     timers: BinaryHeap<Reverse<Timer>>,
     sequence: u64,
     ready: VecDeque<Job>,
@@ -67,11 +67,22 @@ impl Ord for Timer {
 impl Scheduler {
     pub(crate) fn new(workers_max: usize) -> Self {
         Self(Arc::new(Inner {
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                workers_max: workers_max.max(1),
+                ..State::default()
+            }),
             clock: Condvar::new(),
             work: Condvar::new(),
-            workers_max: workers_max.max(1),
         }))
+    }
+
+    /// At most so many workers from now on; those beyond end with what they are at.
+    pub(crate) fn resize(&self, workers_max: usize) {
+        let mut state = self.0.state.lock();
+        state.workers_max = workers_max.max(1);
+        for _ in 0..state.ready.len() {
+            self.0.clone().find_worker(&mut state);
+        }
     }
 
     /// Runs `job` as soon as a worker is free. After [`Scheduler::stop`] it is dropped.
@@ -157,7 +168,7 @@ impl Inner {
     fn find_worker(self: Arc<Self>, state: &mut State) {
         if state.idle >= state.ready.len() {
             self.work.notify_one();
-        } else if state.workers < self.workers_max {
+        } else if state.workers < state.workers_max {
             state.workers += 1;
             let inner = self.clone();
             let started = std::thread::Builder::new()
@@ -193,6 +204,11 @@ impl Inner {
     fn work(self: Arc<Self>) {
         let mut state = self.state.lock();
         loop {
+            if state.workers > state.workers_max {
+                // Whoever waits takes what this one may have been called for.
+                self.work.notify_one();
+                break;
+            }
             if let Some(job) = state.ready.pop_front() {
                 drop(state);
                 // A panic in one job must not take the worker's place in the count with it.
@@ -239,6 +255,39 @@ mod tests {
         });
         assert_eq!(told.recv_timeout(SOON), Ok("again"));
         assert_eq!(told.recv_timeout(SOON), Ok("again"));
+        scheduler.stop();
+    }
+
+    #[test]
+    fn workers_come_and_go_with_their_number() {
+        let scheduler = Scheduler::new(1);
+        let (tell, told) = mpsc::channel();
+        let (go, gone) = mpsc::channel::<()>();
+        let gone = Arc::new(Mutex::new(gone));
+        for n in 0..3 {
+            let (tell, gone) = (tell.clone(), Arc::clone(&gone));
+            scheduler.soon(move || {
+                tell.send(n).unwrap();
+                gone.lock().recv().unwrap();
+            });
+        }
+        assert_eq!(told.recv_timeout(SOON), Ok(0));
+        assert!(told.recv_timeout(Duration::from_millis(50)).is_err(), "one at a time");
+        scheduler.resize(3);
+        let mut begun = [told.recv_timeout(SOON).unwrap(), told.recv_timeout(SOON).unwrap()];
+        begun.sort_unstable();
+        assert_eq!(begun, [1, 2], "what had waited begins at once");
+        scheduler.resize(1);
+        for _ in 0..3 {
+            go.send(()).unwrap();
+        }
+        let deadline = Instant::now() + SOON;
+        while scheduler.0.state.lock().workers > 1 {
+            assert!(Instant::now() < deadline, "those beyond the number end");
+            std::thread::yield_now();
+        }
+        scheduler.soon(move || tell.send(3).unwrap());
+        assert_eq!(told.recv_timeout(SOON), Ok(3));
         scheduler.stop();
     }
 

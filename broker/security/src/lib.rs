@@ -6,6 +6,7 @@
 pub mod authorizer;
 pub mod delegation_token;
 pub mod oauthbearer;
+pub mod password_encoder;
 pub mod principal;
 pub mod sasl;
 pub mod tls;

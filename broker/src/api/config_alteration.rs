@@ -2,12 +2,13 @@
 //! words it is refused.
 //!
 //! A change is checked as a whole before it is written, and takes effect when `/config/changes` says so, here as on
-//! every other broker. Passwords are refused: in ZooKeeper they stand encrypted, which this broker cannot do; those that
-//! another broker has written are kept as they are.
+//! every other broker. Passwords are written encoded; one that cannot be decoded here (its secret is another one) is
+//! kept as it is for as long as nobody sets or deletes it.
 //!
 //! Source: Kafka 3.9 `ConfigAdminManager.preprocess`, `ZkAdminManager`, `RuntimeLoggerManager`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use broker_log::LogConfig;
 use broker_log::config::{ConfigError as LogConfigError, Kind};
@@ -18,7 +19,8 @@ use zk_schema::config::Entity;
 
 use super::RequestContext;
 use super::config_resource::{Refusal, ResourceKind, check_broker};
-use crate::config::{Type, is_dynamic_password, lookup, usable};
+use crate::blocking;
+use crate::config::{ConfigError, ConfigHandle, Type, is_dynamic_password, lookup};
 use crate::logging::levels::{self, LEVELS, ROOT_LOGGER};
 use crate::zookeeper::{AdminError, configs};
 
@@ -176,13 +178,15 @@ async fn alter_broker(cx: &RequestContext, wish: &Wish, mode: Mode, validate_onl
     }
     let entity = Entity::Broker(per_broker.then_some(id.0));
     let store = &cx.broker.store;
-    let (passwords, before) = match mode {
+    let config = &cx.broker.config;
+    let (unreadable, before) = match mode {
         Mode::Replace => Default::default(),
         Mode::Incremental => {
             let stored = configs::read(store, &entity).await?;
-            let (passwords, plain): (Entries, Entries) =
-                stored.into_iter().partition(|(name, _)| is_dynamic_password(name));
-            (passwords, usable(plain, per_broker).0)
+            let (plain, _) = config.usable(stored.clone(), per_broker);
+            let unreadable = |name: &str| is_dynamic_password(name) && !plain.contains_key(name);
+            let unreadable: Entries = stored.into_iter().filter(|(name, _)| unreadable(name)).collect();
+            (unreadable, plain)
         }
     };
     if let Some(entry) = wish
@@ -195,32 +199,48 @@ async fn alter_broker(cx: &RequestContext, wish: &Wish, mode: Mode, validate_onl
             entry.operation
         )));
     }
-    let mut after = altered(before, &wish.entries, broker_list_default)?;
-    cx.broker
-        .config
-        .validate_dynamic(&after, per_broker)
-        .map_err(|error| Refusal::invalid_request(error.to_string()))?;
-    if after.keys().any(|name| is_dynamic_password(name)) {
-        let reason = if per_broker {
-            "Password encoder secret not configured"
-        } else {
-            "Password config can be defined only at broker level"
-        };
-        let message = invalid_value(ResourceKind::Broker, &wish.name, reason);
-        return Err(Refusal::new(ErrorCode::InvalidConfig, message));
-    }
-    let deleted = |name: &String| wish.entries.iter().any(|entry| entry.name == *name);
-    after.extend(passwords.into_iter().filter(|(name, _)| !deleted(name)));
-    if !validate_only {
-        let names: Vec<&String> = after.keys().collect();
-        tracing::info!(
-            broker = wish.name,
-            ?names,
-            "updating the brokers with a new configuration"
-        );
-        configs::change(store, &entity, &after).await?;
-    }
+    let after = altered(before, &wish.entries, broker_list_default)?;
+    let names: Vec<String> = after.keys().cloned().collect();
+    let checked = {
+        let (config, resource) = (Arc::clone(config), wish.name.clone());
+        // Key stores are read, and passwords take their time.
+        blocking::run(move || check_broker_entries(&config, &resource, after, validate_only)).await?
+    };
+    let Some(mut stored) = checked else { return Ok(()) };
+    tracing::info!(
+        broker = wish.name,
+        ?names,
+        "updating the brokers with a new configuration"
+    );
+    let altered = |name: &String| wish.entries.iter().any(|entry| entry.name == *name);
+    stored.extend(unreadable.into_iter().filter(|(name, _)| !altered(name)));
+    configs::change(store, &entity, &stored).await?;
     Ok(())
+}
+
+/// What is to be written for the broker called `resource` (all of them, if it has no name); `None` if only the check was
+/// asked for. Files that the configuration names are looked at again, as a write would have it.
+fn check_broker_entries(
+    config: &ConfigHandle,
+    resource: &str,
+    entries: Entries,
+    validate_only: bool,
+) -> Result<Option<Entries>, Refusal> {
+    let per_broker = !resource.is_empty();
+    config
+        .validate_dynamic(&entries, per_broker)
+        .map_err(|error| Refusal::invalid_request(error.to_string()))?;
+    if validate_only {
+        return Ok(None);
+    }
+    let invalid = |error: ConfigError| {
+        let message = invalid_value(ResourceKind::Broker, resource, &error.to_string());
+        Refusal::new(ErrorCode::InvalidConfig, message)
+    };
+    if per_broker {
+        config.reload_files(&entries).map_err(invalid)?;
+    }
+    config.persistent(entries, per_broker).map(Some).map_err(invalid)
 }
 
 /// Carries `entries` out on `config`; `list_default` answers with a list's default, or why a key is no list.

@@ -17,6 +17,8 @@ use super::keys;
 use super::listener::{
     Endpoint, Ports, ProtocolMap, SecurityProtocol, normalised, parse_listeners, parse_protocol_map,
 };
+use super::originals::Originals;
+use super::passwords::Passwords;
 use super::protocol_version::ProtocolVersion;
 use super::value::Value;
 
@@ -68,11 +70,11 @@ macro_rules! broker_config {
             /// `max.connections.per.ip.overrides`: by address or host name.
             pub max_connections_per_ip_overrides: HashMap<String, i32>,
             /// Every pair that was set, as it was written: file, environment and command line together.
-            pub originals: BTreeMap<String, String>,
+            pub originals: Originals,
         }
 
         impl BrokerConfig {
-            fn read(values: &Values, derived: Derived, originals: BTreeMap<String, String>) -> Self {
+            fn read(values: &Values, derived: Derived, originals: Originals) -> Self {
                 Self {
                     $($field: values.read($key),)*
                     broker_id: derived.broker_id,
@@ -240,7 +242,7 @@ impl BrokerConfig {
             .collect();
         let values = Values::parse(&originals)?;
         let derived = Derived::from(&values, &originals)?;
-        let config = Self::read(&values, derived, originals);
+        let config = Self::read(&values, derived, originals.into());
         config.validate()?;
         Ok(config)
     }
@@ -291,6 +293,7 @@ impl BrokerConfig {
         self.validate_listeners()?;
         self.refuse_what_would_be_ignored_at_a_cost()?;
         self.validate_sasl()?;
+        Passwords::of(self)?;
         require(
             self.queued_max_request_bytes <= 0
                 || self.queued_max_request_bytes >= i64::from(self.socket_request_max_bytes),

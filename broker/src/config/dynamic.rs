@@ -1,15 +1,10 @@
-//! What of `/config/brokers/…` can be used, and how far numbers of threads may change at once.
+//! What of `/config/brokers/…` can be used.
 //!
 //! Whoever writes to ZooKeeper past a broker's checks (the old `--zookeeper` tools, another version, a hand) must not
 //! stop brokers: an entry that cannot be used is left out with the reason, the others count.
 //!
-//! Source: Kafka 3.9 `DynamicBrokerConfig.fromPersistentProps`, `DynamicThreadPool.validateReconfiguration`,
-//! `LogCleaner.validateReconfiguration`.
+//! Source: Kafka 3.9 `DynamicBrokerConfig.fromPersistentProps`.
 
-use std::collections::BTreeMap;
-
-use super::broker_config::BrokerConfig;
-use super::error::ConfigError;
 use super::handle::{DYNAMIC_ONLY_KEYS, base_name, check_value, is_per_broker, is_per_listener_only};
 use super::keys::{UpdateMode, lookup};
 use super::value::Type;
@@ -23,29 +18,8 @@ pub struct Ignored {
     pub reason: String,
 }
 
-/// Parts the entries of `/config/brokers/N` (or of `<default>`) into those that count and those that do not.
-pub fn usable(entries: BTreeMap<String, String>, per_broker: bool) -> (BTreeMap<String, String>, Vec<Ignored>) {
-    let mut ignored = Vec::new();
-    let used = entries
-        .into_iter()
-        .filter(|(name, text)| match why_not(name, text, per_broker) {
-            None => true,
-            Some(reason) => {
-                ignored.push(Ignored {
-                    name: name.clone(),
-                    reason,
-                });
-                false
-            }
-        })
-        .collect();
-    (used, ignored)
-}
-
-fn why_not(name: &str, text: &str, per_broker: bool) -> Option<String> {
-    if is_dynamic_password(name) {
-        return Some("passwords that are encoded in zookeeper cannot be read".into());
-    }
+/// Why an entry of ZooKeeper cannot be used, passwords apart.
+pub(super) fn why_not(name: &str, text: &str, per_broker: bool) -> Option<String> {
     if let Err(error) = check_value(name, text) {
         return Some(error.to_string());
     }
@@ -75,17 +49,19 @@ pub fn is_dynamic_password(name: &str) -> bool {
     PASSWORDS.iter().any(|password| name.ends_with(password))
 }
 
+/// Keys of a listener that stand behind the name of a SASL mechanism as well.
+/// Source: Kafka `DynamicBrokerConfig.ListenerMechanismConfigs`.
+pub(super) const BEHIND_MECHANISM: &[&str] = &[
+    "connections.max.reauth.ms",
+    "sasl.jaas.config",
+    "sasl.login.callback.handler.class",
+    "sasl.login.class",
+    "sasl.server.callback.handler.class",
+];
+
 /// The type of a broker key, also of one with the prefix of a listener (and a SASL mechanism); `None` if it is unknown.
 /// Source: Kafka `KafkaConfig.configType`.
 pub fn key_type(name: &str) -> Option<Type> {
-    // Source: Kafka `DynamicBrokerConfig.ListenerMechanismConfigs`: these stand behind a mechanism as well.
-    const BEHIND_MECHANISM: &[&str] = &[
-        "connections.max.reauth.ms",
-        "sasl.jaas.config",
-        "sasl.login.callback.handler.class",
-        "sasl.login.class",
-        "sasl.server.callback.handler.class",
-    ];
     if DYNAMIC_ONLY_KEYS.contains(&name) {
         return Some(Type::Long);
     }
@@ -95,65 +71,6 @@ pub fn key_type(name: &str) -> Option<Type> {
         _ => base,
     };
     lookup(base).map(|key| key.of)
-}
-
-/// Whether a running broker may go from one configuration to the other: numbers of threads at most halve or double.
-pub(super) fn check_thread_counts(current: &BrokerConfig, next: &BrokerConfig) -> Result<(), ConfigError> {
-    let pools = [
-        (
-            "background.threads",
-            current.background_threads,
-            next.background_threads,
-        ),
-        ("num.io.threads", current.num_io_threads, next.num_io_threads),
-        (
-            "num.network.threads",
-            current.num_network_threads,
-            next.num_network_threads,
-        ),
-        (
-            "num.recovery.threads.per.data.dir",
-            current.num_recovery_threads_per_data_dir,
-            next.num_recovery_threads_per_data_dir,
-        ),
-        (
-            "num.replica.fetchers",
-            current.num_replica_fetchers,
-            next.num_replica_fetchers,
-        ),
-    ];
-    for (name, old, new) in pools {
-        let failed = format!("Dynamic thread count update validation failed for {name}={new}, value should");
-        check_count(
-            old,
-            new,
-            format!("{failed} be at least 1"),
-            format!("{failed} be at least half the current value {old}"),
-            format!("{failed} not be greater than double the current value {old}"),
-        )?;
-    }
-    let (old, new) = (current.log_cleaner_threads, next.log_cleaner_threads);
-    check_count(
-        old,
-        new,
-        "Log cleaner threads should be at least 1".into(),
-        format!("Log cleaner threads cannot be reduced to less than half the current value {old}"),
-        format!("Log cleaner threads cannot be increased to more than double the current value {old}"),
-    )
-}
-
-fn check_count(old: i32, new: i32, none: String, too_few: String, too_many: String) -> Result<(), ConfigError> {
-    let reason = match new {
-        _ if new == old => return Ok(()),
-        ..=0 => none,
-        _ if new < old / 2 => too_few,
-        _ if i64::from(new) > 2 * i64::from(old) => too_many,
-        _ => return Ok(()),
-    };
-    // Kafka wraps the reason in another exception, whose two arguments it takes for a name and a value.
-    Err(ConfigError::Refused(format!(
-        "Invalid value org.apache.kafka.common.config.ConfigException: {reason} for configuration Invalid dynamic configuration"
-    )))
 }
 
 #[cfg(test)]
@@ -194,44 +111,5 @@ mod tests {
         );
         check("follower.replication.throttled.rate", Some(Type::Long));
         check("super.users", None);
-    }
-
-    #[test]
-    fn threads_at_most_halve_or_double() {
-        let pairs = [("zookeeper.connect", "z"), ("broker.id", "0"), ("num.io.threads", "6")];
-        let handle = ConfigHandle::new(BrokerConfig::from_pairs(pairs).unwrap());
-        let check = |name: &str, value: &str, expected: Result<(), &str>| {
-            let entries = BTreeMap::from([(name.to_owned(), value.to_owned())]);
-            let wrapped = expected.map_err(|reason| {
-                format!(
-                    "Invalid value org.apache.kafka.common.config.ConfigException: {reason} for configuration Invalid dynamic configuration"
-                )
-            });
-            let found = handle
-                .validate_dynamic(&entries, true)
-                .map_err(|error| error.to_string());
-            assert_eq!(found, wrapped, "{name}={value}");
-        };
-        check("num.io.threads", "12", Ok(()));
-        check("num.io.threads", "3", Ok(()));
-        check(
-            "num.io.threads",
-            "100",
-            Err(
-                "Dynamic thread count update validation failed for num.io.threads=100, value should not be greater than double the current value 6",
-            ),
-        );
-        check(
-            "num.io.threads",
-            "2",
-            Err(
-                "Dynamic thread count update validation failed for num.io.threads=2, value should be at least half the current value 6",
-            ),
-        );
-        check(
-            "log.cleaner.threads",
-            "3",
-            Err("Log cleaner threads cannot be increased to more than double the current value 1"),
-        );
     }
 }

@@ -19,7 +19,7 @@ use super::transport::{HANDSHAKE_TIME_MAX, Transport};
 use crate::Broker;
 use crate::api::ConnectionInfo;
 use crate::clock;
-use crate::config::{Endpoint, SecurityProtocol};
+use crate::config::{BrokerConfig, Endpoint, SecurityProtocol};
 use crate::quota::Refusal;
 
 /// At most so many connections of a listener are kept waiting for their end because their addresses are too fast.
@@ -38,6 +38,19 @@ pub struct SocketSettings {
     pub request_max_bytes: i32,
     /// `connections.max.idle.ms`; negative: never.
     pub connections_max_idle_ms: i64,
+}
+
+impl SocketSettings {
+    /// From the keys of these names.
+    pub fn of(config: &BrokerConfig) -> Self {
+        Self {
+            send_buffer_bytes: config.socket_send_buffer_bytes,
+            receive_buffer_bytes: config.socket_receive_buffer_bytes,
+            listen_backlog_size: config.socket_listen_backlog_size,
+            request_max_bytes: config.socket_request_max_bytes,
+            connections_max_idle_ms: config.connections_max_idle_ms,
+        }
+    }
 }
 
 /// Why a listener cannot be opened.

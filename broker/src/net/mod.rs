@@ -7,6 +7,7 @@
 mod authentication;
 mod connection;
 mod listener;
+mod listeners;
 mod login;
 mod oauthbearer;
 mod refusals;
@@ -18,6 +19,7 @@ mod tls;
 mod transport;
 
 pub use listener::{Listener, ListenerError, SocketSettings};
+pub use listeners::{Listeners, OpenError, open_listener, ports};
 pub use login::{NoLogin, login};
 pub use reply::{FilePart, Reply};
 pub use sasl::{CredentialStores, NotOffered, SaslListener};

@@ -19,7 +19,7 @@ use rustls_pki_types::CertificateDer;
 use tracing::{error, info, warn};
 
 use crate::blocking;
-use crate::config::{BrokerConfig, SecurityProtocol};
+use crate::config::{BrokerConfig, Reconfigurable, SecurityProtocol};
 
 /// How often it is looked whether files of stores have changed.
 const LOOK_AT_FILES: Duration = Duration::from_secs(10);
@@ -197,14 +197,33 @@ impl Tls {
 
     /// Looks at the files again and again.
     pub async fn follow_files(self: Arc<Self>, config: Arc<crate::config::ConfigHandle>) {
-        if self.listeners.load().is_empty() {
-            return;
-        }
         loop {
             tokio::time::sleep(LOOK_AT_FILES).await;
+            // A listener with TLS may come later.
+            if self.listeners.load().is_empty() {
+                continue;
+            }
             let (tls, config) = (Arc::clone(&self), config.current());
             blocking::run(move || tls.reconfigure(&config)).await;
         }
+    }
+}
+
+/// What is refused here is refused before it is written to ZooKeeper. Source: Kafka 3.9 `SslFactory`.
+impl Reconfigurable for Tls {
+    fn validate(&self, _: &BrokerConfig, next: &BrokerConfig) -> Result<(), String> {
+        Tls::validate(self, next)
+            .map_err(|error| format!("Validation of dynamic config update of SSLFactory failed: {error}"))
+    }
+
+    fn reconfigure(&self, _: &BrokerConfig, after: &BrokerConfig) {
+        Tls::reconfigure(self, after);
+    }
+
+    fn reload(&self, config: &BrokerConfig) -> Result<(), String> {
+        Tls::validate(self, config).map_err(|error| format!("Reload of SSL stores failed: {error}"))?;
+        Tls::reconfigure(self, config);
+        Ok(())
     }
 }
 

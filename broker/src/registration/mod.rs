@@ -58,6 +58,8 @@ pub struct Registration {
     session_id: i64,
     generation: u64,
     epoch: BrokerEpoch,
+    /// What another broker has already said of itself.
+    refused: Option<Identity>,
     state: watch::Sender<RegistrationState>,
 }
 
@@ -87,7 +89,7 @@ impl Registration {
             let (session_id, generation) = connected(&store).await?;
             match attempt::register(&store, &identity, session_id, None, clock::now()).await {
                 Ok(epoch) => {
-                    log_registered(&identity, epoch);
+                    log_registered("Registered", &identity, epoch);
                     let (state, _) = watch::channel(RegistrationState::Registered { epoch });
                     return Ok(Self {
                         store,
@@ -95,6 +97,7 @@ impl Registration {
                         session_id,
                         generation,
                         epoch,
+                        refused: None,
                         state,
                     });
                 }
@@ -149,7 +152,8 @@ impl Registration {
     }
 
     /// Keeps the broker registered until the future is dropped, and calls `publish` with each new epoch and its session.
-    pub async fn keep(mut self, publish: impl Fn(BrokerEpoch, i64)) {
+    /// Whenever `identities` has another one, it is said in ZooKeeper; the epoch stays.
+    pub async fn keep(mut self, mut identities: watch::Receiver<Identity>, publish: impl Fn(BrokerEpoch, i64)) {
         let mut session = self.store.session();
         let mut gone: Option<Watch> = None;
         loop {
@@ -157,6 +161,26 @@ impl Registration {
                 tokio::select! {
                     () = watch.changed() => {}
                     changed = session.changed() => if changed.is_err() { return },
+                    // Without anybody who could change it, it stays.
+                    Ok(()) = identities.changed() => {}
+                }
+            }
+            let identity = identities.borrow_and_update().clone();
+            if identity != *self.identity && self.refused.as_ref() != Some(&identity) {
+                match self.readvertise(identity.clone()).await {
+                    Ok(()) => {}
+                    Err(RegisterError::Store(StoreError::Closed)) => return,
+                    Err(error @ RegisterError::EndpointTaken { .. }) => {
+                        error!(%error, "the broker's changed listeners are not advertised");
+                        self.refused = Some(identity);
+                    }
+                    Err(error) => {
+                        warn!(%error, "the broker's changed listeners are not advertised yet; trying again");
+                        identities.mark_changed();
+                        // A new session needs no pause.
+                        let _: Result<_, tokio::time::error::Elapsed> =
+                            tokio::time::timeout(RETRY_PAUSE, session.changed()).await;
+                    }
                 }
             }
             let state = *session.borrow_and_update();
@@ -184,6 +208,27 @@ impl Registration {
         }
     }
 
+    /// Says in our znode where the broker is to be reached from now on. A znode that is not there is made anew with that.
+    ///
+    /// Source: Kafka 3.9 `KafkaZkClient.updateBrokerInfo`.
+    async fn readvertise(&mut self, identity: Identity) -> Result<(), RegisterError> {
+        attempt::check_endpoints(&self.store, &identity).await?;
+        let path = identity.path();
+        if let Some(stat) = self.store.exists(&path).await?
+            && stat.ephemeral_owner == self.session_id
+        {
+            let data = identity.registration(clock::now()).encode();
+            match self.store.set(&path, data, Some(stat.version)).await {
+                Ok(_) => log_registered("Updated", &identity, self.epoch),
+                Err(StoreError::NoNode { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.identity = Arc::new(identity);
+        self.refused = None;
+        Ok(())
+    }
+
     /// Registers again if our znode is not there, with a watch that tells when it goes.
     async fn renew(&mut self, session_id: i64, generation: u64) -> Result<(Option<BrokerEpoch>, Watch), RegisterError> {
         let path = self.identity.path();
@@ -204,7 +249,7 @@ impl Registration {
         self.generation = generation;
         self.epoch = epoch;
         self.state.send_replace(RegistrationState::Registered { epoch });
-        log_registered(&self.identity, epoch);
+        log_registered("Registered", &self.identity, epoch);
         let (_, watch) = self.store.watch_exists(&path).await?;
         Ok((Some(epoch), watch))
     }
@@ -223,7 +268,7 @@ impl Registration {
     }
 }
 
-fn log_registered(identity: &Identity, epoch: BrokerEpoch) {
+fn log_registered(done: &str, identity: &Identity, epoch: BrokerEpoch) {
     let endpoints: Vec<String> = identity
         .endpoints()
         .iter()
@@ -231,7 +276,7 @@ fn log_registered(identity: &Identity, epoch: BrokerEpoch) {
         .collect();
     info!(
         target: "kafka.zk.KafkaZkClient",
-        "Registered broker {} at path {} with addresses: {}, czxid (broker epoch): {epoch}",
+        "{done} broker {} at path {} with addresses: {}, czxid (broker epoch): {epoch}",
         identity.id(),
         identity.path(),
         endpoints.join(",")

@@ -170,7 +170,11 @@ async fn an_expired_session_and_a_deleted_znode_bring_new_epochs() {
     let mut state = registration.state();
     let published = Arc::new(Mutex::new(Vec::new()));
     let publish = Arc::clone(&published);
-    let keeping = tokio::spawn(registration.keep(move |epoch, _| publish.lock().push(epoch)));
+    let keeping = tokio::spawn(
+        registration.keep(watch::channel(identity(1, "PLAINTEXT://a:1")).1, move |epoch, _| {
+            publish.lock().push(epoch)
+        }),
+    );
 
     let session = session_of(&store);
     tree.expire(session);
@@ -205,7 +209,7 @@ async fn who_has_taken_the_id_meanwhile_is_said_and_outlived() {
         .await
         .unwrap();
     let mut state = registration.state();
-    let keeping = tokio::spawn(registration.keep(|_, _| {}));
+    let keeping = tokio::spawn(registration.keep(watch::channel(identity(1, "PLAINTEXT://a:1")).1, |_, _| {}));
     let thief = Store::in_memory(tree.clone());
     let stolen = vec![
         zk_schema::Op::delete("/brokers/ids/1", None),

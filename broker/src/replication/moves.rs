@@ -153,6 +153,8 @@ struct Move<'a> {
     core: Fetcher,
     /// What the copy was last compared at: the leader epoch, and the truncations of the log.
     compared: Option<(LeaderEpoch, u64)>,
+    /// How often in a row no record batches were read.
+    corrupt_reads: u32,
 }
 
 /// The two logs of a replica on its way.
@@ -174,6 +176,7 @@ impl<'a> Move<'a> {
                 fetch_backoff: Millis(i64::from(broker.config.load().replica_fetch_backoff_ms)),
             }),
             compared: None,
+            corrupt_reads: 0,
         }
     }
 
@@ -312,10 +315,9 @@ impl<'a> Move<'a> {
         Ok(())
     }
 
-    /// Copies one piece; having reached the end of the log, lets the copy take over.
+    /// Copies one piece.
     fn copy(&mut self, pair: &Pair, from: Offset, now: Millis) -> Result<Option<Ended>, FollowError> {
         let max_bytes = usize::try_from(self.broker.config.load().replica_fetch_max_bytes).unwrap_or(0);
-        let leader_epoch = self.compared.map_or(LeaderEpoch::NONE, |(epoch, _)| epoch);
         let mut answer = FetchAnswer {
             error: None,
             high_watermark: pair.current.high_watermark(),
@@ -337,11 +339,34 @@ impl<'a> Move<'a> {
         let Step::Append { .. } = self.core.fetched(self.name, &answer, now, &futures) else {
             return Ok(None);
         };
+        self.append(pair, piece, max_bytes, now)
+    }
+
+    /// Appends one piece of the log to the copy; having reached the end of the log, lets the copy take over.
+    fn append(
+        &mut self,
+        pair: &Pair,
+        piece: Bytes,
+        max_bytes: usize,
+        now: Millis,
+    ) -> Result<Option<Ended>, FollowError> {
+        let leader_epoch = self.compared.map_or(LeaderEpoch::NONE, |(epoch, _)| epoch);
         let size = piece.len();
         let appended = match size {
             0 => None,
-            _ => append_fetched(&pair.future, piece, leader_epoch, now)?,
+            _ => match append_fetched(&pair.future, piece, leader_epoch, now) {
+                // What is read while the log is truncated and appended to again begins anywhere.
+                Err(cause) if cause.is_corrupt() && self.corrupt_reads < CORRUPT_READS_MAX => {
+                    self.corrupt_reads += 1;
+                    warn!(partition = %self.name, %cause, "what was read for the copy is no record batch; comparing anew");
+                    self.core.remove(self.name);
+                    self.compared = None;
+                    return Ok(None);
+                }
+                appended => appended?,
+            },
         };
+        self.corrupt_reads = 0;
         if size > 0 && appended.is_none() {
             // Of a later leader epoch than this broker has heard of.
             std::thread::sleep(PAUSE);
@@ -381,6 +406,9 @@ impl<'a> Move<'a> {
         })
     }
 }
+
+/// More than that in a row is no race with a truncation: the log itself is damaged.
+const CORRUPT_READS_MAX: u32 = 5;
 
 /// The copy takes over while at most so many records are missing: they are copied while nobody can append.
 const SMALL_REST: i64 = 1_000;

@@ -307,3 +307,30 @@ async fn what_cannot_be_moved_is_refused() {
         .create_future(&t0(), None, std::path::Path::new("/nowhere"));
     assert!(matches!(unknown, Err(MoveError::UnknownDir(_))));
 }
+
+/// A read that races a truncation gives bytes that begin in the middle of a batch.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_record_batch_is_compared_anew_and_only_a_damaged_log_ends_the_move() {
+    let scene = Scene::new();
+    scene.elect(1, 0);
+    scene.produce(20);
+    // So that nobody else moves it.
+    scene.broker.replication().unwrap().moves.shutdown().await;
+    scene.alter(1);
+    let name = t0();
+    let mut moving = Move::new(&scene.broker, &name);
+    let pair = moving.pair().unwrap();
+    let torn = read(&pair.current, Offset(0), 1000).unwrap().slice(7..);
+    moving.compare(&pair);
+    for _ in 0..CORRUPT_READS_MAX {
+        assert_eq!(moving.append(&pair, torn.clone(), 1000, clock::now()).unwrap(), None);
+        assert_eq!(moving.compared, None, "it is compared anew");
+        moving.compare(&pair);
+    }
+    let damaged = moving.append(&pair, torn, 1000, clock::now()).unwrap_err();
+    assert!(damaged.is_corrupt(), "{damaged}");
+    let mut moving = Move::new(&scene.broker, &name);
+    assert_eq!(moving.run(&AtomicBool::new(false)), Ended::Done);
+    assert!(scene.is_in(1));
+    assert_eq!(scene.log().log_end_offset(), Offset(20));
+}

@@ -8,7 +8,7 @@ use zk_schema_store::StoreError;
 
 use super::directories::DirectoryError;
 use crate::config::ConfigError;
-use crate::net::{ListenerError, ListenerTlsError, NoLogin, NotOffered};
+use crate::net::{self, ListenerTlsError, NoLogin};
 use crate::registration::RegisterError;
 use crate::zookeeper::AdminError;
 
@@ -47,12 +47,9 @@ pub enum StartError {
     /// TLS of a listener cannot be had.
     #[error(transparent)]
     Tls(#[from] ListenerTlsError),
-    /// A listener cannot be bound.
+    /// A listener cannot be opened.
     #[error(transparent)]
-    Listener(#[from] ListenerError),
-    /// A listener cannot ask who its clients are.
-    #[error(transparent)]
-    Sasl(#[from] NotOffered),
+    Listener(#[from] net::OpenError),
     /// Brokers cannot log in to each other.
     #[error(transparent)]
     Login(#[from] NoLogin),

@@ -13,6 +13,7 @@ mod failed_directories;
 mod hand_over;
 mod last_session;
 mod parts;
+mod passwords;
 mod serve;
 mod signals;
 mod stop;

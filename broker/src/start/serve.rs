@@ -8,18 +8,19 @@ use broker_log::{Disk, LogConfig, Logs, LogsConfig};
 use broker_wire::transport::Connector;
 use guardian::{Charge, Estate, Guardian};
 use model::Millis;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
 use super::directories::Directories;
 use super::error::StartError;
 use super::parts::Parts;
-use super::zookeeper::{self, millis};
+use super::passwords::{reencode, reencoded};
+use super::zookeeper::{self, in_session, millis};
 use super::{connection_limits, failed_directories, last_session};
 use crate::broker::Connectors;
 use crate::config::BrokerConfig;
 use crate::logging::KAFKA_SERVER;
-use crate::net::{Listener, SaslListener, SocketSettings, Tls, login};
+use crate::net::{Listeners, Tls, login, open_listener};
 use crate::partition::{Partitions, ReplicaSettings};
 use crate::registration::{Identity, Registration};
 use crate::security::{AclAuthorizer, AuthorizerSettings};
@@ -31,8 +32,12 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     let config = parts.config.current();
     info!(target: KAFKA_SERVER, "Connecting to zookeeper on {}", config.zookeeper_connect);
     let store = parts.zookeeper.insert(zookeeper::connect(&config).await?).clone();
-    zookeeper::create_roots(&store).await?;
-    let cluster_id = zookeeper::cluster_id(&store).await?;
+    let timeout = millis(config.zookeeper_connection_timeout_ms);
+    let cluster_id = in_session(&store, timeout, async || {
+        zookeeper::create_roots(&store).await?;
+        zookeeper::cluster_id(&store).await
+    })
+    .await?;
     info!(target: KAFKA_SERVER, "Cluster ID = {cluster_id}");
 
     let disk = Disk::real();
@@ -41,7 +46,8 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     let id = match directories.verify(&cluster_id, config.broker_id)? {
         Some(id) => id,
         None if config.broker_id_generation_enable => {
-            zookeeper::generate_broker_id(&store, config.reserved_broker_max_id).await?
+            let generate = async || zookeeper::generate_broker_id(&store, config.reserved_broker_max_id).await;
+            in_session(&store, timeout, generate).await?
         }
         None => return Err(StartError::NoBrokerId),
     };
@@ -51,16 +57,19 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
         blocking::run(move || directories.complete(&disk, &cluster_id, id, clock::now())).await;
     }
 
-    let (default, own) = zookeeper::broker_configs(&store, id).await?;
-    let applied = parts
-        .config
-        .apply_dynamic(usable_entries(default, false), usable_entries(own, true));
+    let (default, own) = in_session(&store, timeout, async || zookeeper::broker_configs(&store, id).await).await?;
+    let own = reencoded(&parts.config, own)?;
+    let applied = parts.config.initialize(
+        usable_entries(&parts.config, default, false),
+        usable_entries(&parts.config, own, true),
+    );
     if let Err(error) = applied {
         // As Kafka: whoever wrote it past the checks of brokers must not stop them.
         error!(%error, "the dynamic configuration is not valid and is not applied");
     }
     let config = parts.config.current();
-    let logs = open_logs(parts, &config, dirs, disk, zookeeper::topic_configs(&store).await?).await?;
+    let topic_overrides = in_session(&store, timeout, async || zookeeper::topic_configs(&store).await).await?;
+    let logs = open_logs(parts, &config, dirs, disk, topic_overrides).await?;
 
     let settings = ReplicaSettings::new(id, Millis(config.replica_lag_time_max_ms));
     let partitions = Partitions::new(settings, logs);
@@ -86,21 +95,11 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
         parts.background.spawn(expire);
     }
 
-    let mut listeners = Vec::new();
-    let mut ports = BTreeMap::new();
+    let mut bound = Vec::new();
     for endpoint in &config.listeners {
-        let mut listener = Listener::bind(endpoint, socket_settings(&config)).await?;
-        if endpoint.security_protocol.uses_sasl() {
-            let sasl = config.sasl_of(&endpoint.listener_name)?;
-            listener.set_sasl(SaslListener::new(&sasl, &broker.credentials)?);
-        }
-        let port = listener.port().map_err(|source| StartError::System {
-            doing: "ask for the port of a listener",
-            source,
-        })?;
-        ports.insert(endpoint.listener_name.clone(), port);
-        listeners.push(listener);
+        bound.push(open_listener(&broker, &config, endpoint).await?);
     }
+    let ports = crate::net::ports(&bound).map_err(port_unknown)?;
     broker
         .connection_quotas
         .configure(&connection_limits::read(&config).await?);
@@ -118,16 +117,18 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     // Before anybody can log in, other brokers first of all.
     crate::zookeeper::apply::load_clients(&broker).await?;
     coordinator_service::announce_broker(&broker.store, id).await?;
-    register(parts, &broker, Identity::new(id, &config, &ports, &host_name())).await?;
-    for listener in listeners {
-        parts.listeners.spawn(listener.serve(Arc::clone(&broker)));
-    }
+    let host_name = host_name();
+    let (identity, advertised) = watch::channel(Identity::new(id, &config, &ports, &host_name));
+    register(parts, &broker, advertised).await?;
+    let listeners = Listeners::new(Arc::clone(&broker), host_name, identity, bound).map_err(port_unknown)?;
+    parts.listeners.spawn(listeners.run());
     // After the listeners: what it tells this broker comes over one of them.
     broker.host_controller();
     parts
         .background
         .spawn(crate::zookeeper::apply::follow(Arc::clone(&broker)));
     parts.background.spawn(crate::in_sync::run(Arc::clone(&broker)));
+    parts.background.spawn(reencode(Arc::clone(&broker)));
     parts.serving = true;
     info!(
         target: "org.apache.kafka.common.utils.AppInfoParser",
@@ -151,6 +152,7 @@ async fn secure(parts: &mut Parts, broker: &Arc<Broker>, config: &Arc<BrokerConf
     };
     let files = Arc::clone(&tls).follow_files(Arc::clone(&broker.config));
     parts.background.spawn(files);
+    broker.config.add_reconfigurable(Arc::clone(&tls) as _);
     let connectors = Connectors {
         inter_broker,
         control_plane,
@@ -160,7 +162,12 @@ async fn secure(parts: &mut Parts, broker: &Arc<Broker>, config: &Arc<BrokerConf
 }
 
 /// Registers, and keeps the registration up from then on. The directories are locked: who had them before is gone.
-async fn register(parts: &mut Parts, broker: &Arc<Broker>, identity: Identity) -> Result<(), StartError> {
+async fn register(
+    parts: &mut Parts,
+    broker: &Arc<Broker>,
+    advertised: watch::Receiver<Identity>,
+) -> Result<(), StartError> {
+    let identity = advertised.borrow().clone();
     let session_timeout = millis(parts.config.load().zookeeper_session_timeout_ms);
     let dirs = broker.partitions.logs().live_dirs();
     let read = dirs.clone();
@@ -176,7 +183,7 @@ async fn register(parts: &mut Parts, broker: &Arc<Broker>, identity: Identity) -
         }
     };
     registered(registration.epoch(), registration.session_id());
-    parts.background.spawn(registration.keep(registered));
+    parts.background.spawn(registration.keep(advertised, registered));
     Ok(())
 }
 
@@ -266,13 +273,10 @@ async fn open_logs(
     Ok(logs)
 }
 
-fn socket_settings(config: &BrokerConfig) -> SocketSettings {
-    SocketSettings {
-        send_buffer_bytes: config.socket_send_buffer_bytes,
-        receive_buffer_bytes: config.socket_receive_buffer_bytes,
-        listen_backlog_size: config.socket_listen_backlog_size,
-        request_max_bytes: config.socket_request_max_bytes,
-        connections_max_idle_ms: config.connections_max_idle_ms,
+fn port_unknown(source: std::io::Error) -> StartError {
+    StartError::System {
+        doing: "ask for the port of a listener",
+        source,
     }
 }
 

@@ -14,7 +14,7 @@ use tracing::warn;
 use zk_schema::brokers::SEQID_PATH;
 use zk_schema::config::{self as znode_config, Entity};
 use zk_schema::{PERSISTENT_PATHS, cluster_id};
-use zk_schema_store::{CreateMode, Store, StoreConfig, StoreError};
+use zk_schema_store::{CreateMode, SessionState, Store, StoreConfig, StoreError};
 
 use super::error::StartError;
 use crate::config::BrokerConfig;
@@ -57,6 +57,32 @@ pub(super) async fn connect_authorizer(config: &BrokerConfig, other: &OtherZooKe
         source,
     };
     Store::connect(connect).await.map_err(failed)
+}
+
+/// In how many sessions the start tries the same.
+const SESSIONS_MAX: usize = 3;
+
+/// Does `what` again in a new session if the one that it was begun in expires: all that the start reads and writes there
+/// may be done twice. Kafka ends the process instead.
+pub(super) async fn in_session<T>(
+    store: &Store,
+    connection_timeout: Duration,
+    mut what: impl AsyncFnMut() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    for _ in 1..SESSIONS_MAX {
+        match what().await {
+            Err(StoreError::SessionExpired) => {}
+            done => return done,
+        }
+        warn!("the zookeeper session has expired during the start; trying again in a new one");
+        let mut session = store.session();
+        let connected =
+            session.wait_for(|state| matches!(state, SessionState::Connected { .. } | SessionState::Closed));
+        if tokio::time::timeout(connection_timeout, connected).await.is_err() {
+            return Err(StoreError::SessionExpired);
+        }
+    }
+    what().await
 }
 
 pub(super) fn millis(ms: i32) -> Duration {
@@ -200,6 +226,25 @@ mod tests {
         let id = cluster_id(&one).await.unwrap();
         assert_eq!(id.len(), 22);
         assert_eq!(cluster_id(&other).await.unwrap(), id);
+    }
+
+    #[tokio::test]
+    async fn a_session_that_expires_during_the_start_is_followed_by_another() {
+        let store = Store::in_memory(MemoryTree::new());
+        let check = async |failures: usize, expected: Result<usize, StoreError>| {
+            let mut attempts = 0;
+            let attempt = async || {
+                attempts += 1;
+                match attempts <= failures {
+                    true => Err(StoreError::SessionExpired),
+                    false => Ok(attempts),
+                }
+            };
+            assert_eq!(in_session(&store, Duration::from_secs(5), attempt).await, expected);
+        };
+        check(0, Ok(1)).await;
+        check(2, Ok(3)).await;
+        check(3, Err(StoreError::SessionExpired)).await;
     }
 
     #[tokio::test]

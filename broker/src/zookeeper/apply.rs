@@ -14,7 +14,7 @@ use zk_schema::config::Entity;
 
 use super::changes::{self, ConfigChange};
 use super::{AdminError, configs, quotas};
-use crate::config::{BrokerConfig, usable};
+use crate::config::{BrokerConfig, ConfigHandle};
 use crate::{Broker, clock};
 
 const UNCLEAN_LEADER_ELECTION_ENABLE: &str = "unclean.leader.election.enable";
@@ -69,11 +69,11 @@ fn apply(broker: &Arc<Broker>, brokers: &mut BrokerEntries, change: ConfigChange
             }
         }
         Entity::Broker(None) => {
-            brokers.default = usable_entries(config, false);
+            brokers.default = usable_entries(&broker.config, config, false);
             apply_brokers(broker, brokers);
         }
         Entity::Broker(Some(id)) if BrokerId(id) == broker.id => {
-            brokers.own = usable_entries(config, true);
+            brokers.own = usable_entries(&broker.config, config, true);
             apply_brokers(broker, brokers);
         }
         Entity::Broker(Some(_)) => {}
@@ -102,8 +102,12 @@ fn apply_to_clients(broker: &Broker, entity: &Entity, config: &BTreeMap<String, 
 }
 
 /// The entries of `/config/brokers/N` or `/config/brokers/<default>` that count; the others are named in the log.
-pub(crate) fn usable_entries(entries: BTreeMap<String, String>, per_broker: bool) -> BTreeMap<String, String> {
-    let (used, ignored) = usable(entries, per_broker);
+pub(crate) fn usable_entries(
+    config: &ConfigHandle,
+    entries: BTreeMap<String, String>,
+    per_broker: bool,
+) -> BTreeMap<String, String> {
+    let (used, ignored) = config.usable(entries, per_broker);
     for entry in ignored {
         tracing::error!(
             name = entry.name,
@@ -142,6 +146,13 @@ fn reconfigure(broker: &Arc<Broker>, before: &BrokerConfig, after: &BrokerConfig
             reconsider_high_watermarks(broker, |_| true);
         }
         (_, Err(error)) => tracing::error!(%error, "the changed defaults of topics are not valid"),
+    }
+    let threads = |count: i32| usize::try_from(count).unwrap_or(1);
+    if before.background_threads != after.background_threads {
+        logs.set_background_threads(threads(after.background_threads));
+    }
+    if before.num_recovery_threads_per_data_dir != after.num_recovery_threads_per_data_dir {
+        logs.set_recovery_threads(threads(after.num_recovery_threads_per_data_dir));
     }
     if before.producer_id_expiration_ms != after.producer_id_expiration_ms {
         logs.set_producer_id_expiration(Millis(i64::from(after.producer_id_expiration_ms)));

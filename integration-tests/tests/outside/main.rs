@@ -2,6 +2,7 @@
 
 mod clients;
 mod cluster_tools;
+mod configurations;
 mod coordinators;
 mod crashes;
 mod death;

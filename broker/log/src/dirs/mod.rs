@@ -19,7 +19,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -188,7 +188,7 @@ pub struct Logs {
     overrides: RwLock<HashMap<String, BTreeMap<String, String>>>,
     previous_broker_epoch: BrokerEpoch,
     failures: Mutex<Failures>,
-    recovery_threads_per_dir: usize,
+    recovery_threads_per_dir: AtomicUsize,
     stopped: AtomicBool,
 }
 
@@ -493,6 +493,16 @@ impl Logs {
                 log.update_config(self.config_of(&log.topic_partition().topic));
             }
         }
+    }
+
+    /// `background.threads` has changed.
+    pub fn set_background_threads(&self, threads: usize) {
+        self.shared.scheduler.resize(threads);
+    }
+
+    /// `num.recovery.threads.per.data.dir` has changed: the logs are closed by so many.
+    pub fn set_recovery_threads(&self, threads: usize) {
+        self.recovery_threads_per_dir.store(threads.max(1), Ordering::Relaxed);
     }
 
     /// `producer.id.expiration.ms` has changed.

@@ -112,7 +112,7 @@ impl Logs {
             overrides: RwLock::new(config.topic_overrides.clone()),
             previous_broker_epoch,
             failures: Mutex::new(Failures::default()),
-            recovery_threads_per_dir: config.recovery_threads_per_dir.max(1),
+            recovery_threads_per_dir: AtomicUsize::new(config.recovery_threads_per_dir.max(1)),
             stopped: AtomicBool::new(false),
         });
         // From here on a failure is told; those before are made up for.

@@ -89,7 +89,7 @@ impl Logs {
                 }
             }
         };
-        let threads = self.recovery_threads_per_dir.min(logs.len());
+        let threads = self.recovery_threads_per_dir.load(Ordering::Relaxed).min(logs.len());
         std::thread::scope(|scope| {
             for _ in 1..threads {
                 scope.spawn(work);
