@@ -15,7 +15,7 @@ use super::connection;
 use super::refusals::Refusals;
 use super::sasl::SaslListener;
 use super::tls::uses_tls;
-use super::transport::{HANDSHAKE_TIME_MAX, Transport};
+use super::transport::{HANDSHAKE_TIME_MAX, NoTls, Transport};
 use crate::Broker;
 use crate::api::ConnectionInfo;
 use crate::clock;
@@ -219,6 +219,8 @@ impl Listener {
                         let limit = max_idle.min(HANDSHAKE_TIME_MAX);
                         match Transport::secure(stream, &tls, &info, limit).await {
                             Ok(transport) => transport,
+                            // Who only looks whether the port is open is not worth a line.
+                            Err(NoTls::Gone) => return,
                             Err(reason) => return refusals.tell(&info, &reason),
                         }
                     }

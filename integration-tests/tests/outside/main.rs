@@ -20,4 +20,5 @@ mod replication;
 mod retention;
 mod soak;
 mod starts;
+mod tls;
 mod topics;

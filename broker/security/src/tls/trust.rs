@@ -17,6 +17,7 @@ use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::distinguished_name::rfc2253_of;
 use super::error::TlsError;
 use super::keystore::{CertificateSummary, Material};
 use super::settings::ClientAuth;
@@ -36,10 +37,11 @@ impl Trust {
         let listed = match &material.trusted {
             Some(certificates) => {
                 for certificate in certificates {
-                    roots.add(certificate.clone()).map_err(|error| TlsError::Unusable {
-                        what: "a certificate of the trust store",
-                        reason: error.to_string(),
-                    })?;
+                    // One that cannot issue others can still be trusted as it is, and one must not keep out all.
+                    if let Err(error) = roots.add(certificate.clone()) {
+                        let name = rfc2253_of(certificate).unwrap_or_default();
+                        tracing::warn!(name, %error, "a certificate of the trust store cannot be used as an authority");
+                    }
                 }
                 certificates.clone()
             }
