@@ -16,11 +16,16 @@ use model::TopicPartition;
 
 use super::{Api, RequestContext, api};
 use crate::blocking;
+use crate::security::Operation;
 
 pub(super) const API: Api = api!(AlterReplicaLogDirs, 0..=2, handle);
 
 async fn handle(cx: &RequestContext, request: AlterReplicaLogDirsRequest) -> AlterReplicaLogDirsResponse {
     let asked = asked(&request);
+    if !cx.authorize_cluster(Operation::Alter) {
+        let codes = vec![ErrorCode::ClusterAuthorizationFailed; asked.len()];
+        return answer(&asked, &codes);
+    }
     let partitions = Arc::clone(&cx.broker.partitions);
     let (asked, codes) = blocking::run(move || {
         let codes = partitions.alter_log_dirs(&asked);

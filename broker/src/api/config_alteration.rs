@@ -18,10 +18,11 @@ use zk_schema::brokers::topics;
 use zk_schema::config::Entity;
 
 use super::RequestContext;
-use super::config_resource::{Refusal, ResourceKind, check_broker};
+use super::config_resource::{self, Refusal, ResourceKind, check_broker};
 use crate::blocking;
 use crate::config::{ConfigError, ConfigHandle, Type, is_dynamic_password, lookup};
 use crate::logging::levels::{self, LEVELS, ROOT_LOGGER};
+use crate::security::Operation;
 use crate::zookeeper::{AdminError, configs};
 
 /// `AlterConfigOp.OpType`s.
@@ -82,7 +83,15 @@ pub(super) async fn alter(
 
 async fn alter_one(cx: &RequestContext, wish: &Wish, mode: Mode, validate_only: bool) -> Result<(), Refusal> {
     check_entries(&wish.entries)?;
-    match (ResourceKind::of(wish.kind), mode) {
+    let kind = ResourceKind::of(wish.kind);
+    if kind == ResourceKind::Broker && !wish.name.is_empty() {
+        // Refused as what it is, whoever asks.
+        let id = cx.broker_id();
+        let expected = format!("Unexpected broker id, expected {id}, but received {}", wish.name);
+        check_broker(id, &wish.name, "Node", &expected)?;
+    }
+    config_resource::authorize(cx, Operation::AlterConfigs, wish.kind, &wish.name, false)?;
+    match (kind, mode) {
         (ResourceKind::Topic, _) => alter_topic(cx, wish, mode, validate_only).await,
         (ResourceKind::Broker, _) => alter_broker(cx, wish, mode, validate_only).await,
         (ResourceKind::BrokerLogger, Mode::Incremental) => alter_loggers(cx.broker_id(), wish, validate_only),

@@ -3,6 +3,8 @@
 use broker_wire::ErrorCode;
 use model::BrokerId;
 
+use super::RequestContext;
+use crate::security::{Operation, ResourceType};
 use crate::zookeeper::AdminError;
 
 /// What a configuration is for. Source: Kafka 3.9 `ConfigResource.Type`.
@@ -81,6 +83,41 @@ impl From<AdminError> for Refusal {
             code: error.code(),
             message: error.message(),
         }
+    }
+}
+
+/// Whether the client may do this to the configuration of the resource; `with_message` if Kafka says more than the code.
+///
+/// # Errors
+/// TOPIC_AUTHORIZATION_FAILED, CLUSTER_AUTHORIZATION_FAILED. Source: Kafka 3.9 `KafkaApis.configsAuthorizationApiError`,
+/// `ConfigHelper.handleDescribeConfigsRequest`.
+pub(super) fn authorize(
+    cx: &RequestContext,
+    operation: Operation,
+    kind: i8,
+    name: &str,
+    with_message: bool,
+) -> Result<(), Refusal> {
+    let (allowed, code, message) = match ResourceKind::of(kind) {
+        ResourceKind::Topic => (
+            cx.authorize(operation, ResourceType::Topic, name),
+            ErrorCode::TopicAuthorizationFailed,
+            "Topic authorization failed.",
+        ),
+        ResourceKind::Broker | ResourceKind::BrokerLogger | ResourceKind::ClientMetrics => (
+            cx.authorize_cluster(operation),
+            ErrorCode::ClusterAuthorizationFailed,
+            "Cluster authorization failed.",
+        ),
+        // Refused for what it is.
+        ResourceKind::Unknown => return Ok(()),
+    };
+    match allowed {
+        true => Ok(()),
+        false => Err(Refusal {
+            code,
+            message: with_message.then(|| message.to_owned()),
+        }),
     }
 }
 

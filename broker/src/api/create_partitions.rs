@@ -21,6 +21,7 @@ use crate::clock;
 use crate::metadata::MetadataImage;
 use crate::net::Reply;
 use crate::quota::Mutations;
+use crate::security::{Operation, ResourceType};
 use crate::zookeeper::AdminError;
 use crate::zookeeper::topics::{MorePartitions, add_partitions};
 
@@ -49,6 +50,9 @@ async fn handle(cx: &RequestContext, request: CreatePartitionsRequest) -> Reply 
     for topic in &request.topics {
         *times.entry(&topic.name).or_default() += 1;
     }
+    let single = request.topics.iter().map(|topic| &topic.name);
+    let single = single.filter(|name| times.get(name) == Some(&1));
+    let authorized = cx.authorized(Operation::Alter, ResourceType::Topic, single.map(|name| name.as_str()));
     let mut answered = HashSet::new();
     let mut done = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
@@ -57,6 +61,10 @@ async fn handle(cx: &RequestContext, request: CreatePartitionsRequest) -> Reply 
             continue;
         }
         let outcome = match times.get(&topic.name) {
+            Some(1) if !authorized.contains(&topic.name) => Err(AdminError::refused(
+                ErrorCode::TopicAuthorizationFailed,
+                "The topic authorization is failed.",
+            )),
             Some(1) => add(cx, topic, request.validate_only, &mut mutations).await,
             _ => Err(AdminError::refused(
                 ErrorCode::InvalidRequest,

@@ -21,6 +21,7 @@ use crate::clock;
 use crate::metadata::MetadataImage;
 use crate::net::Reply;
 use crate::quota::Mutations;
+use crate::security::{Authorized, Operation, ResourceType};
 use crate::zookeeper::AdminError;
 use crate::zookeeper::assignment::{Candidate, Start, assign};
 use crate::zookeeper::topics::{self, NewTopic};
@@ -55,11 +56,21 @@ async fn handle(cx: &RequestContext, request: CreateTopicsRequest) -> Reply {
     for topic in &request.topics {
         *times.entry(&topic.name).or_default() += 1;
     }
+    let names = || request.topics.iter().map(|topic| topic.name.as_str());
+    let authorized = match cx.authorize_cluster_quietly(Operation::Create) {
+        true => Authorized::All,
+        false => cx.authorized(Operation::Create, ResourceType::Topic, names()),
+    };
+    let describable = cx.authorized_quietly(Operation::DescribeConfigs, ResourceType::Topic, names());
     let mut results = Vec::with_capacity(request.topics.len());
     let mut created = Vec::new();
     for topic in &request.topics {
         let done = match refuse_name(topic, times.get(&topic.name).copied().unwrap_or(0)) {
             Some(refusal) => Err(refusal),
+            None if !authorized.contains(&topic.name) => Err(AdminError::refused(
+                ErrorCode::TopicAuthorizationFailed,
+                "Authorization failed.",
+            )),
             None => create(cx, topic, request.validate_only, &mut mutations).await,
         };
         if let Ok(done) = &done
@@ -67,7 +78,12 @@ async fn handle(cx: &RequestContext, request: CreateTopicsRequest) -> Reply {
         {
             created.push((results.len(), topic.name.clone(), done.partitions));
         }
-        results.push(result(&topic.name, done));
+        let asked_in_vain = done.is_err();
+        let mut result = result(&topic.name, done);
+        if !describable.contains(&topic.name) && topic.name.as_str() != CLUSTER_METADATA_TOPIC {
+            result = hide_configs(result, cx.version(), asked_in_vain);
+        }
+        results.push(result);
     }
     for (index, name, partitions) in created {
         let led = |image: &MetadataImage| topic_wait::is_led(image, &name, 0..partitions);
@@ -175,6 +191,26 @@ fn plan(cx: &RequestContext, topic: &CreatableTopic) -> Result<NewTopic, AdminEr
         assignment,
         config: configs.collect::<BTreeMap<_, _>>(),
     })
+}
+
+/// Who may not describe the topic's configuration is not told how the topic came out either.
+///
+/// Source: Kafka 3.9 `ZkAdminManager.createTopics`; of what it has tried in vain it keeps the plain refusal.
+fn hide_configs(result: CreatableTopicResult, version: i16, refused: bool) -> CreatableTopicResult {
+    let tried = result.error_code != ErrorCode::TopicAuthorizationFailed as i16
+        && result.error_code != ErrorCode::InvalidRequest as i16;
+    if refused && tried {
+        return result;
+    }
+    let result = result
+        .with_num_partitions(-1)
+        .with_replication_factor(-1)
+        .with_topic_id(Uuid::nil())
+        .with_configs(Some(Vec::new()));
+    match version {
+        ..5 => result,
+        5.. => result.with_topic_config_error_code(ErrorCode::TopicAuthorizationFailed as i16),
+    }
 }
 
 fn refuse_name(topic: &CreatableTopic, times: usize) -> Option<AdminError> {

@@ -12,6 +12,7 @@ use super::{Api, RequestContext, api, error_code};
 use crate::blocking;
 use crate::delayed::Waiter;
 use crate::partition::Partition;
+use crate::security::{Operation, ResourceType};
 
 pub(super) const API: Api = api!(DeleteRecords, 0..=2, handle);
 
@@ -26,11 +27,16 @@ enum Outcome {
 
 async fn handle(cx: &RequestContext, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
     let deadline = Instant::now() + Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let names = request.topics.iter().map(|topic| topic.name.as_str());
+    let authorized = cx.authorized(Operation::Delete, ResourceType::Topic, names);
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let mut outcomes = Vec::with_capacity(topic.partitions.len());
         for asked in &topic.partitions {
-            let outcome = delete(cx, &topic.name, asked.partition_index, Offset(asked.offset)).await;
+            let outcome = match authorized.contains(&topic.name) {
+                true => delete(cx, &topic.name, asked.partition_index, Offset(asked.offset)).await,
+                false => Outcome::Refused(ErrorCode::TopicAuthorizationFailed),
+            };
             outcomes.push((asked.partition_index, outcome));
         }
         topics.push((topic.name.clone(), outcomes));

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::metadata::MetadataImage;
 use crate::net::Reply;
 use crate::quota::Mutations;
+use crate::security::{Operation, ResourceType};
 use crate::zookeeper::topics;
 
 pub(super) const API: Api = Api {
@@ -108,6 +109,13 @@ async fn delete(cx: &RequestContext, asked: &Asked, mutations: &mut Mutations<'_
             3.. => ErrorCode::TopicDeletionDisabled,
         };
         return (Some(name), code);
+    }
+    // Ids are no secret; which name one has is.
+    if asked.name.is_none() && !cx.authorize(Operation::Describe, ResourceType::Topic, &name) {
+        return (None, ErrorCode::TopicAuthorizationFailed);
+    }
+    if !cx.authorize(Operation::Delete, ResourceType::Topic, &name) {
+        return (Some(name), ErrorCode::TopicAuthorizationFailed);
     }
     if image.topic(&name).is_none() {
         return (Some(name), ErrorCode::UnknownTopicOrPartition);

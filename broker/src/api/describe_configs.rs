@@ -16,11 +16,12 @@ use model::validate_topic_name;
 use zk_schema::config::Entity;
 
 use super::config_entries::{self, Entry};
-use super::config_resource::{Refusal, ResourceKind, check_broker};
+use super::config_resource::{self, Refusal, ResourceKind, check_broker};
 use super::text::wire;
 use super::{Api, RequestContext, api};
 use crate::config::ValueSource;
 use crate::logging::levels;
+use crate::security::Operation;
 use crate::zookeeper::configs;
 
 pub(super) const API: Api = api!(DescribeConfigs, 0..=4, handle);
@@ -82,6 +83,7 @@ async fn describe(
     let name = resource.resource_name.as_str();
     let id = cx.broker_id();
     let config = &cx.broker.config;
+    config_resource::authorize(cx, Operation::DescribeConfigs, resource.resource_type, name, true)?;
     let shown_all = |entries: Vec<Entry>| entries.into_iter().map(|entry| shown.entry(entry)).collect();
     match ResourceKind::of(resource.resource_type) {
         ResourceKind::Topic => Ok(shown_all(describe_topic(cx, name).await?)),

@@ -15,10 +15,19 @@ use model::TopicPartition;
 use super::{Api, RequestContext, api};
 use crate::blocking;
 use crate::partition::{Lookup, Partitions};
+use crate::security::Operation;
 
 pub(super) const API: Api = api!(DescribeLogDirs, 0..=4, handle);
 
 async fn handle(cx: &RequestContext, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
+    if !cx.authorize_cluster(Operation::Describe) {
+        let nothing = DescribeLogDirsResponse::default();
+        // Before version 3 there is no word for it but silence.
+        return match cx.version() {
+            ..3 => nothing,
+            3.. => nothing.with_error_code(ErrorCode::ClusterAuthorizationFailed as i16),
+        };
+    }
     let wanted: Option<HashSet<TopicPartition>> = request.topics.map(|topics| {
         let partitions = topics.iter().flat_map(|topic| {
             let name: Arc<str> = Arc::from(topic.topic.as_str());

@@ -7,16 +7,23 @@ use kafka_protocol::protocol::StrBytes;
 use model::{LeaderEpoch, validate_topic_name};
 
 use super::{Api, RequestContext, api, error_code};
+use crate::security::{Operation, ResourceType};
 
 pub(super) const API: Api = api!(DescribeProducers, 0..=0, handle);
 
 async fn handle(cx: &RequestContext, request: DescribeProducersRequest) -> DescribeProducersResponse {
     let topics = request.topics.iter().map(|topic| {
-        let partitions = topic
-            .partition_indexes
-            .iter()
-            .map(|index| answer(cx, &topic.name, *index))
-            .collect();
+        // What is no name at all is refused as that, whoever asks.
+        let may = validate_topic_name(&topic.name).is_err()
+            || cx.authorize(Operation::Read, ResourceType::Topic, &topic.name);
+        let answer = |index: &i32| match may {
+            true => answer(cx, &topic.name, *index),
+            false => PartitionResponse::default()
+                .with_partition_index(*index)
+                .with_error_code(ErrorCode::TopicAuthorizationFailed as i16)
+                .with_error_message(Some(StrBytes::from_static_str("Topic authorization failed."))),
+        };
+        let partitions = topic.partition_indexes.iter().map(answer).collect();
         TopicResponse::default()
             .with_name(topic.name.clone())
             .with_partitions(partitions)

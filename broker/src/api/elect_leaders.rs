@@ -6,15 +6,20 @@
 use std::time::Duration;
 
 use broker_wire::ErrorCode;
+use kafka_protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use kafka_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
 use tokio::time::Instant;
 
 use super::{Api, RequestContext, api};
+use crate::security::Operation;
 
 pub(super) const API: Api = api!(ElectLeaders, 0..=2, handle);
 
 async fn handle(cx: &RequestContext, request: ElectLeadersRequest) -> ElectLeadersResponse {
     let refuse = || ElectLeadersResponse::default().with_error_code(ErrorCode::NotController.code());
+    if !cx.authorize_cluster(Operation::Alter) {
+        return unauthorized(&request, cx.version());
+    }
     let Some(channel) = cx.broker.controller_channel() else {
         return refuse();
     };
@@ -37,6 +42,27 @@ async fn handle(cx: &RequestContext, request: ElectLeadersRequest) -> ElectLeade
         }
     }
     response
+}
+
+/// Kafka names the partitions as well; version 0 has nothing but them.
+fn unauthorized(request: &ElectLeadersRequest, version: i16) -> ElectLeadersResponse {
+    let code = ErrorCode::ClusterAuthorizationFailed.code();
+    let topics = request.topic_partitions.iter().flatten().map(|topic| {
+        let partitions = topic.partitions.iter().map(|index| {
+            PartitionResult::default()
+                .with_partition_id(*index)
+                .with_error_code(code)
+                .with_error_message(None)
+        });
+        ReplicaElectionResult::default()
+            .with_topic(topic.topic.clone())
+            .with_partition_result(partitions.collect())
+    });
+    let response = ElectLeadersResponse::default().with_replica_election_results(topics.collect());
+    match version {
+        0 => response,
+        _ => response.with_error_code(code),
+    }
 }
 
 /// Whether this broker's metadata has a leader for each partition that was elected one.

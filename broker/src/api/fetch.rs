@@ -28,6 +28,7 @@ use crate::fetch_session::{FetchContext, PartitionAnswer, PartitionFetch, Partit
 use crate::metadata::MetadataImage;
 use crate::net::{FilePart, Reply};
 use crate::partition::{Isolation, Partition, PartitionError, Read, ReadSpec};
+use crate::security::{Operation, ResourceType};
 
 pub(super) const API: Api = Api {
     key: ApiKey::Fetch as i16,
@@ -107,7 +108,8 @@ async fn handle(cx: &RequestContext, request: FetchRequest) -> Reply {
         }
     };
     let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-    let outcomes = read_or_wait(cx, &fetcher, &context, request.min_bytes, max_wait).await;
+    let refused = refused(cx, &fetcher, &context);
+    let outcomes = read_or_wait(cx, &fetcher, &context, &refused, request.min_bytes, max_wait).await;
     if fetcher.follower.is_some() {
         count_throttled(cx, &outcomes);
     } else {
@@ -188,11 +190,34 @@ fn asked(request: &FetchRequest) -> (Vec<(PartitionKey, PartitionFetch)>, Vec<Pa
     (fetches, forgotten.collect())
 }
 
+/// Which partitions the fetcher may not have; empty if there is no authorizer. A follower may have all or none.
+fn refused(cx: &RequestContext, fetcher: &Fetcher, context: &FetchContext) -> Vec<bool> {
+    if cx.broker.authorizer().is_none() {
+        return Vec::new();
+    }
+    if fetcher.follower.is_some() {
+        let may = cx.authorize_cluster(Operation::ClusterAction);
+        return vec![!may; context.partitions.len()];
+    }
+    let image = cx.broker.metadata.snapshot();
+    let name = |key: &'_ PartitionKey| match key.topic_id.is_zero() {
+        true => Some(Arc::clone(&key.topic)),
+        false => image.topic_name(key.topic_id).cloned(),
+    };
+    let names: Vec<Option<Arc<str>>> = context.partitions.iter().map(|(key, _)| name(key)).collect();
+    let known = names.iter().flatten().map(|name| &**name);
+    let authorized = cx.authorized(Operation::Read, ResourceType::Topic, known);
+    // A topic id that nobody knows is no secret either.
+    let refused = |name: &Option<Arc<str>>| name.as_ref().is_some_and(|name| !authorized.contains(name));
+    names.iter().map(refused).collect()
+}
+
 /// Reads; if that is too little, waits for more and reads again.
 async fn read_or_wait(
     cx: &RequestContext,
     fetcher: &Fetcher,
     context: &FetchContext,
+    refused: &[bool],
     min_bytes: i32,
     max_wait: Duration,
 ) -> Vec<Outcome> {
@@ -203,7 +228,7 @@ async fn read_or_wait(
             || outcomes.iter().any(Outcome::is_urgent)
             || outcomes.iter().map(Outcome::bytes).sum::<usize>() >= min_bytes
     };
-    let mut outcomes = read(cx, fetcher, context, true);
+    let mut outcomes = read(cx, fetcher, context, refused, true);
     while !enough(&outcomes) {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -227,20 +252,20 @@ async fn read_or_wait(
             .map(|partition| partition.fetches(fetcher.follower.is_some()).join(&waiter))
             .collect();
         // What was appended before the places were taken told nobody.
-        outcomes = read(cx, fetcher, context, false);
+        outcomes = read(cx, fetcher, context, refused, false);
         if enough(&outcomes) {
             break;
         }
         waiter.wait(left).await;
         // Behind the requests that have arrived already: what they append goes out with this answer, not with one more.
         tokio::task::yield_now().await;
-        outcomes = read(cx, fetcher, context, false);
+        outcomes = read(cx, fetcher, context, refused, false);
     }
     outcomes
 }
 
 /// Reads all partitions of the fetch; `first`: the followers' progress is recorded.
-fn read(cx: &RequestContext, fetcher: &Fetcher, context: &FetchContext, first: bool) -> Vec<Outcome> {
+fn read(cx: &RequestContext, fetcher: &Fetcher, context: &FetchContext, refused: &[bool], first: bool) -> Vec<Outcome> {
     let now = clock::now();
     let image = cx.broker.metadata.image();
     let settings = cx.broker.partitions.settings();
@@ -249,7 +274,11 @@ fn read(cx: &RequestContext, fetcher: &Fetcher, context: &FetchContext, first: b
     context
         .partitions
         .iter()
-        .map(|(key, fetch)| {
+        .enumerate()
+        .map(|(at, (key, fetch))| {
+            if refused.get(at).is_some_and(|refused| *refused) {
+                return Outcome::Code(ErrorCode::TopicAuthorizationFailed);
+            }
             let partition = match find(cx, &image, key) {
                 Ok(partition) => partition,
                 Err(NotFound::Refused(refusal)) => return Outcome::Refused(refusal),

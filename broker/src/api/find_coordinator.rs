@@ -9,6 +9,7 @@ use model::{GROUP_METADATA_TOPIC, TRANSACTION_STATE_TOPIC};
 use super::text::wire;
 use super::throttle::Whose;
 use super::{Api, RequestContext, api};
+use crate::security::{Operation, ResourceType};
 use crate::zookeeper;
 
 pub(super) const API: Api = api!(FindCoordinator, 0..=6, handle);
@@ -81,12 +82,23 @@ fn message(code: ErrorCode) -> &'static str {
             "This most likely occurs because of a request being malformed by the client library or the message was \
              sent to an incompatible broker. See the broker logs for more details."
         }
+        ErrorCode::GroupAuthorizationFailed => "Group authorization failed.",
+        ErrorCode::TransactionalIdAuthorizationFailed => "The transactional id authorization failed.",
         other => other.name(),
     }
 }
 
 async fn find(cx: &RequestContext, key_type: i8, key: &str) -> Result<Node, ErrorCode> {
     match key_type {
+        GROUP if !cx.authorize(Operation::Describe, ResourceType::Group, key) => {
+            Err(ErrorCode::GroupAuthorizationFailed)
+        }
+        TRANSACTION if !cx.authorize(Operation::Describe, ResourceType::TransactionalId, key) => {
+            Err(ErrorCode::TransactionalIdAuthorizationFailed)
+        }
+        SHARE if cx.version() >= 6 && !cx.authorize_cluster(Operation::ClusterAction) => {
+            Err(ErrorCode::ClusterAuthorizationFailed)
+        }
         GROUP => find_group_coordinator(cx, key).await,
         // There is no transaction coordinator in this cluster yet, unless a broker of another kind leads its topic.
         TRANSACTION if cx.broker.metadata.image().topic(TRANSACTION_STATE_TOPIC).is_none() => {

@@ -5,6 +5,7 @@ use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, Pr
 use tracing::warn;
 
 use super::{Api, RequestContext, api};
+use crate::security::{Operation, ResourceType};
 
 pub(super) const API: Api = api!(InitProducerId, 0..=5, handle);
 
@@ -15,6 +16,18 @@ async fn handle(cx: &RequestContext, request: InitProducerIdRequest) -> InitProd
             .with_producer_id(WireProducerId(-1))
             .with_producer_epoch(-1)
     };
+    match &request.transactional_id {
+        Some(id) if !cx.authorize(Operation::Write, ResourceType::TransactionalId, id) => {
+            return refuse(ErrorCode::TransactionalIdAuthorizationFailed);
+        }
+        // Who may write to any topic may do so idempotently (KIP-679).
+        None if !cx.authorize_cluster_quietly(Operation::IdempotentWrite)
+            && !cx.authorize_any(Operation::Write, ResourceType::Topic) =>
+        {
+            return refuse(ErrorCode::ClusterAuthorizationFailed);
+        }
+        _ => {}
+    }
     // Both or neither: a producer that comes back says what it had.
     if (request.producer_id.0 == -1) != (request.producer_epoch == -1) {
         return refuse(ErrorCode::InvalidRequest);

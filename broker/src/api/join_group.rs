@@ -1,17 +1,23 @@
 //! JoinGroup (key 11, versions 0–9): a member enters a group, or the group's next generation. Answered when all have.
 
-use coordinator::group::{self, JoinAnswer, Protocol};
+use broker_wire::ErrorCode;
+use coordinator::group::{self, GroupError, JoinAnswer, Protocol};
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use uuid::Uuid;
 
 use super::text::{shared, shared_option, wire, wire_option};
 use super::{Api, RequestContext, api, error_code};
+use crate::security::{Operation, ResourceType};
 
 pub(super) const API: Api = api!(JoinGroup, 0..=9, handle);
 
 async fn handle(cx: &RequestContext, request: JoinGroupRequest) -> JoinGroupResponse {
     let version = cx.version();
+    if !cx.authorize(Operation::Read, ResourceType::Group, &request.group_id) {
+        let refused = JoinAnswer::refused("", GroupError::UnknownServerError);
+        return response(refused, version).with_error_code(ErrorCode::GroupAuthorizationFailed as i16);
+    }
     let group_instance_id = shared_option(request.group_instance_id.as_ref());
     let protocols = request.protocols.iter().map(|protocol| Protocol {
         name: shared(&protocol.name),
@@ -70,7 +76,7 @@ fn response(answer: JoinAnswer, version: i16) -> JoinGroupResponse {
 #[cfg(test)]
 mod tests {
     use broker_wire::codec;
-    use coordinator::group::{GroupError, JoinedMember};
+    use coordinator::group::JoinedMember;
     use kafka_protocol::messages::ApiKey;
 
     use super::*;

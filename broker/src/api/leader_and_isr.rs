@@ -24,6 +24,12 @@ async fn handle(cx: &RequestContext, request: LeaderAndIsrRequest) -> LeaderAndI
         request.controller_id.0,
         request.controller_epoch,
     ) {
+        if code == ErrorCode::ClusterAuthorizationFailed {
+            // As Kafka, which names the partitions as well.
+            let asked = partitions(&request);
+            let codes = vec![code; asked.len()];
+            return answer(cx.version(), &request, &asked, &codes).with_error_code(code as i16);
+        }
         return refuse(code);
     }
     let requests = partitions(&request);

@@ -1,15 +1,20 @@
 //! LeaveGroup (key 13, versions 0–5): members go, one or (from version 3 on) many.
 
+use broker_wire::ErrorCode;
 use coordinator::group::{GroupError, LeavingMember};
 use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse};
 
 use super::text::{shared, shared_option};
 use super::{Api, RequestContext, api, error_code};
+use crate::security::{Operation, ResourceType};
 
 pub(super) const API: Api = api!(LeaveGroup, 0..=5, handle);
 
 async fn handle(cx: &RequestContext, request: LeaveGroupRequest) -> LeaveGroupResponse {
+    if !cx.authorize(Operation::Read, ResourceType::Group, &request.group_id) {
+        return LeaveGroupResponse::default().with_error_code(ErrorCode::GroupAuthorizationFailed as i16);
+    }
     let members = leaving(cx.version(), &request);
     match cx.broker.groups.leave(&request.group_id, &members) {
         Err(error) => LeaveGroupResponse::default().with_error_code(error_code::of_group(error) as i16),

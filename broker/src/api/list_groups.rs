@@ -7,6 +7,7 @@ use kafka_protocol::messages::{GroupId, ListGroupsRequest, ListGroupsResponse};
 
 use super::text::wire;
 use super::{Api, RequestContext, api};
+use crate::security::{Operation, ResourceType};
 
 pub(super) const API: Api = api!(ListGroups, 0..=5, handle);
 
@@ -14,6 +15,7 @@ pub(super) const API: Api = api!(ListGroups, 0..=5, handle);
 const CLASSIC: &str = "classic";
 
 async fn handle(cx: &RequestContext, request: ListGroupsRequest) -> ListGroupsResponse {
+    let sees_all = cx.authorize_cluster_quietly(Operation::Describe);
     let (groups, loading) = cx.broker.groups.list();
     // Those that are known are told all the same.
     let error = if loading {
@@ -24,6 +26,7 @@ async fn handle(cx: &RequestContext, request: ListGroupsRequest) -> ListGroupsRe
     let listed = groups
         .iter()
         .filter(|group| is_asked_for(&request, group))
+        .filter(|group| sees_all || cx.authorize_quietly(Operation::Describe, ResourceType::Group, &group.group_id))
         .map(|group| listed(group, cx.version()));
     ListGroupsResponse::default()
         .with_error_code(error as i16)

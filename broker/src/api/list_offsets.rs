@@ -11,6 +11,7 @@ use model::{LeaderEpoch, Millis, Offset};
 
 use super::{Api, RequestContext, api, error_code};
 use crate::partition::{Isolation, Partition, PartitionError};
+use crate::security::{Operation, ResourceType};
 use crate::{blocking, clock};
 
 pub(super) const API: Api = api!(ListOffsets, 0..=9, handle);
@@ -35,11 +36,15 @@ async fn handle(cx: &RequestContext, request: ListOffsetsRequest) -> ListOffsets
             }
         }
     }
+    let names = request.topics.iter().map(|topic| topic.name.as_str());
+    let authorized = cx.authorized(Operation::Describe, ResourceType::Topic, names);
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let mut answers = Vec::with_capacity(topic.partitions.len());
         for asked in &topic.partitions {
-            answers.push(if twice.contains(&(topic.name.clone(), asked.partition_index)) {
+            answers.push(if !authorized.contains(&topic.name) {
+                refuse(asked, ErrorCode::TopicAuthorizationFailed)
+            } else if twice.contains(&(topic.name.clone(), asked.partition_index)) {
                 refuse(asked, ErrorCode::InvalidRequest)
             } else if cx.version() == 0 {
                 answer_old(cx, &request, &topic.name, asked).await

@@ -11,6 +11,7 @@ pub mod error_code;
 mod from_controller;
 mod leader_hint;
 
+mod acl_requests;
 mod allocate_producer_ids;
 mod alter_client_quotas;
 mod alter_configs;
@@ -23,13 +24,16 @@ mod config_alteration;
 mod config_entries;
 mod config_resource;
 mod controlled_shutdown;
+mod create_acls;
 mod create_delegation_token;
 mod create_partitions;
 mod create_topics;
 mod delegation_tokens;
+mod delete_acls;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
+mod describe_acls;
 mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
@@ -154,6 +158,9 @@ pub static APIS: &[Api] = &[
     delete_records::API,
     init_producer_id::API,
     offset_for_leader_epoch::API,
+    describe_acls::API,
+    create_acls::API,
+    delete_acls::API,
     describe_configs::API,
     alter_configs::API,
     alter_replica_log_dirs::API,

@@ -10,9 +10,10 @@ use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use model::{LeaderEpoch, Millis, Offset, TopicPartition};
 use tracing::warn;
 
-use super::text::{shared, shared_option, wire};
+use super::text::{shared, shared_option};
 use super::{Api, RequestContext, api, error_code};
 use crate::clock;
+use crate::security::{Authorized, Operation, ResourceType};
 use crate::zookeeper::consumer_offsets;
 
 pub(super) const API: Api = api!(OffsetCommit, 0..=9, handle);
@@ -21,7 +22,12 @@ pub(super) const API: Api = api!(OffsetCommit, 0..=9, handle);
 const DEFAULT: i64 = -1;
 
 async fn handle(cx: &RequestContext, request: OffsetCommitRequest) -> OffsetCommitResponse {
-    let offsets = known_offsets(cx, &request, clock::now());
+    if !cx.authorize(Operation::Read, ResourceType::Group, &request.group_id) {
+        return response(&request, |_, _| ErrorCode::GroupAuthorizationFailed);
+    }
+    let topics = request.topics.iter().map(|topic| topic.name.as_str());
+    let authorized = cx.authorized(Operation::Read, ResourceType::Topic, topics);
+    let offsets = known_offsets(cx, &request, &authorized, clock::now());
     let answers: HashMap<TopicPartition, ErrorCode> = if offsets.is_empty() {
         HashMap::new()
     } else if cx.version() == 0 {
@@ -39,19 +45,26 @@ async fn handle(cx: &RequestContext, request: OffsetCommitRequest) -> OffsetComm
             .map(|(partition, error)| (partition, error.map_or(ErrorCode::None, error_code::of_group)))
             .collect()
     };
-    response(&request, &answers)
+    response(&request, |topic, index| match authorized.contains(topic) {
+        false => ErrorCode::TopicAuthorizationFailed,
+        true => {
+            let answer = answers.get(&TopicPartition::new(topic, index));
+            answer.copied().unwrap_or(ErrorCode::UnknownTopicOrPartition)
+        }
+    })
 }
 
-/// The offsets of partitions that exist.
+/// The offsets of partitions that exist, and whose topics the client may read.
 fn known_offsets(
     cx: &RequestContext,
     request: &OffsetCommitRequest,
+    authorized: &Authorized<'_>,
     now: Millis,
 ) -> Vec<(TopicPartition, CommittedOffset)> {
     let image = cx.broker.metadata.image();
     let expire_timestamp = (request.retention_time_ms != DEFAULT).then(|| now + Millis(request.retention_time_ms));
     let mut offsets = Vec::new();
-    for topic in &request.topics {
+    for topic in request.topics.iter().filter(|topic| authorized.contains(&topic.name)) {
         let name = shared(&topic.name);
         for partition in &topic.partitions {
             if image.partition(&name, partition.partition_index).is_some() {
@@ -109,20 +122,17 @@ async fn commit_to_zookeeper(
     answers
 }
 
-fn response(request: &OffsetCommitRequest, answers: &HashMap<TopicPartition, ErrorCode>) -> OffsetCommitResponse {
+fn response(request: &OffsetCommitRequest, answer: impl Fn(&str, i32) -> ErrorCode) -> OffsetCommitResponse {
     let topics = request.topics.iter().map(|topic| {
-        let name = shared(&topic.name);
         let partitions = topic.partitions.iter().map(|asked| {
             let index = asked.partition_index;
-            let answer = answers.get(&TopicPartition::new(name.clone(), index));
-            let code = answer.copied().unwrap_or(ErrorCode::UnknownTopicOrPartition);
             OffsetCommitResponsePartition::default()
                 .with_partition_index(index)
-                .with_error_code(code as i16)
+                .with_error_code(answer(&topic.name, index) as i16)
         });
         let partitions = partitions.collect();
         OffsetCommitResponseTopic::default()
-            .with_name(wire(&name).into())
+            .with_name(topic.name.clone())
             .with_partitions(partitions)
     });
     OffsetCommitResponse::default().with_topics(topics.collect())

@@ -9,11 +9,17 @@ use model::TopicPartition;
 
 use super::text::shared;
 use super::{Api, RequestContext, api, error_code};
+use crate::security::{Authorized, Operation, ResourceType};
 
 pub(super) const API: Api = api!(OffsetDelete, 0..=0, handle);
 
 async fn handle(cx: &RequestContext, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
-    let known = known_partitions(cx, &request);
+    if !cx.authorize(Operation::Delete, ResourceType::Group, &request.group_id) {
+        return OffsetDeleteResponse::default().with_error_code(ErrorCode::GroupAuthorizationFailed as i16);
+    }
+    let topics = request.topics.iter().map(|topic| topic.name.as_str());
+    let authorized = cx.authorized(Operation::Read, ResourceType::Topic, topics);
+    let known = known_partitions(cx, &request, &authorized);
     let answers = match cx.broker.groups.delete_offsets(&request.group_id, &known) {
         Ok(answers) => answers,
         Err(error) => return OffsetDeleteResponse::default().with_error_code(error_code::of_group(error) as i16),
@@ -25,6 +31,7 @@ async fn handle(cx: &RequestContext, request: OffsetDeleteRequest) -> OffsetDele
             let index = asked.partition_index;
             let error_code = match answers.get(&TopicPartition::new(name.clone(), index)) {
                 Some(answer) => error_code::of_group_answer(*answer),
+                None if !authorized.contains(&name) => ErrorCode::TopicAuthorizationFailed as i16,
                 None => ErrorCode::UnknownTopicOrPartition as i16,
             };
             OffsetDeleteResponsePartition::default()
@@ -38,10 +45,15 @@ async fn handle(cx: &RequestContext, request: OffsetDeleteRequest) -> OffsetDele
     OffsetDeleteResponse::default().with_topics(topics.collect())
 }
 
-fn known_partitions(cx: &RequestContext, request: &OffsetDeleteRequest) -> Vec<TopicPartition> {
+/// The partitions that exist and whose topics the client may read.
+fn known_partitions(
+    cx: &RequestContext,
+    request: &OffsetDeleteRequest,
+    authorized: &Authorized<'_>,
+) -> Vec<TopicPartition> {
     let image = cx.broker.metadata.image();
     let mut known = Vec::new();
-    for topic in &request.topics {
+    for topic in request.topics.iter().filter(|topic| authorized.contains(&topic.name)) {
         let name = shared(&topic.name);
         let exists = |index| image.partition(&name, index).is_some();
         let indexes = topic

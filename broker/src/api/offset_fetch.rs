@@ -14,6 +14,7 @@ use tracing::warn;
 
 use super::text::{shared, wire};
 use super::{Api, RequestContext, api, error_code};
+use crate::security::{Operation, ResourceType};
 use crate::zookeeper::consumer_offsets;
 
 pub(super) const API: Api = api!(OffsetFetch, 0..=9, handle);
@@ -51,7 +52,13 @@ async fn handle(cx: &RequestContext, request: OffsetFetchRequest) -> OffsetFetch
             .collect()
     });
     if cx.version() == 0 {
-        let fetched = fetch_from_zookeeper(cx, &request.group_id, asked.unwrap_or_default()).await;
+        let asked = asked.unwrap_or_default();
+        let fetched = if cx.authorize(Operation::Describe, ResourceType::Group, &request.group_id) {
+            fetch_from_zookeeper(cx, &request.group_id, asked).await
+        } else {
+            let refuse = |partition| Fetched::refused(partition, ErrorCode::GroupAuthorizationFailed);
+            asked.into_iter().map(refuse).collect()
+        };
         return OffsetFetchResponse::default().with_topics(one_group_topics(fetched));
     }
     match fetch(cx, &request.group_id, asked.clone(), request.require_stable) {
@@ -83,27 +90,55 @@ fn fetch(
     asked: Option<Vec<TopicPartition>>,
     require_stable: bool,
 ) -> Result<Vec<Fetched>, ErrorCode> {
+    if !cx.authorize(Operation::Describe, ResourceType::Group, group_id) {
+        return Err(ErrorCode::GroupAuthorizationFailed);
+    }
     let groups = &cx.broker.groups;
-    let fetched = match asked {
-        None => groups
+    let Some(asked) = asked else {
+        let all = groups
             .fetch_all_offsets(group_id, require_stable)
-            .map_err(error_code::of_group)?,
-        Some(asked) => {
-            let fetched = groups
-                .fetch_offsets(group_id, &asked, require_stable)
-                .map_err(error_code::of_group)?;
-            asked.into_iter().zip(fetched).collect()
-        }
+            .map_err(error_code::of_group)?;
+        // Of topics that the client may not describe it is not told that the group reads them.
+        let may = describable(cx, all.iter().map(|(partition, _)| partition));
+        let told = all.into_iter().zip(may).filter(|(_, may)| *may);
+        return Ok(told
+            .map(|((partition, fetched), _)| Fetched::new(partition, fetched))
+            .collect());
     };
-    Ok(fetched
-        .into_iter()
-        .map(|(partition, fetched)| Fetched::new(partition, fetched))
-        .collect())
+    let may = describable(cx, asked.iter());
+    let (mut allowed, mut refused) = (Vec::with_capacity(asked.len()), Vec::new());
+    for (partition, may) in asked.into_iter().zip(may) {
+        if may {
+            allowed.push(partition);
+        } else {
+            refused.push(Fetched::refused(partition, ErrorCode::TopicAuthorizationFailed));
+        }
+    }
+    let fetched = groups
+        .fetch_offsets(group_id, &allowed, require_stable)
+        .map_err(error_code::of_group)?;
+    let fetched = allowed.into_iter().zip(fetched);
+    let told = fetched.map(|(partition, fetched)| Fetched::new(partition, fetched));
+    Ok(told.chain(refused).collect())
+}
+
+/// For each partition whether the client may describe its topic.
+fn describable<'a>(cx: &RequestContext, partitions: impl Iterator<Item = &'a TopicPartition> + Clone) -> Vec<bool> {
+    let topics = partitions.clone().map(|partition| &*partition.topic);
+    let authorized = cx.authorized(Operation::Describe, ResourceType::Topic, topics);
+    partitions
+        .map(|partition| authorized.contains(&partition.topic))
+        .collect()
 }
 
 async fn fetch_from_zookeeper(cx: &RequestContext, group_id: &str, asked: Vec<TopicPartition>) -> Vec<Fetched> {
     let mut all = Vec::with_capacity(asked.len());
-    for partition in asked {
+    let may = describable(cx, asked.iter());
+    for (partition, may) in asked.into_iter().zip(may) {
+        if !may {
+            all.push(Fetched::refused(partition, ErrorCode::TopicAuthorizationFailed));
+            continue;
+        }
         let exists = cx
             .broker
             .metadata

@@ -7,21 +7,37 @@ use kafka_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpoch
 use model::LeaderEpoch;
 
 use super::{Api, RequestContext, api, error_code};
+use crate::security::{Authorized, Operation, ResourceType};
 
 pub(super) const API: Api = api!(OffsetForLeaderEpoch, 0..=4, handle);
 
 async fn handle(cx: &RequestContext, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
+    // First of all a request of followers; consumers ask, too, since KIP-320.
+    let authorized = match cx.authorize_cluster_quietly(Operation::ClusterAction) {
+        true => Authorized::All,
+        false => {
+            let topics = request.topics.iter().map(|topic| topic.topic.as_str());
+            cx.authorized(Operation::Describe, ResourceType::Topic, topics)
+        }
+    };
     let topics = request.topics.iter().map(|topic| {
-        let partitions = topic
-            .partitions
-            .iter()
-            .map(|asked| answer(cx, &topic.topic, asked))
-            .collect();
+        let answer = |asked: &OffsetForLeaderPartition| match authorized.contains(&topic.topic) {
+            true => answer(cx, &topic.topic, asked),
+            false => nothing(asked).with_error_code(ErrorCode::TopicAuthorizationFailed as i16),
+        };
+        let partitions = topic.partitions.iter().map(answer).collect();
         OffsetForLeaderTopicResult::default()
             .with_topic(topic.topic.clone())
             .with_partitions(partitions)
     });
     OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
+}
+
+fn nothing(asked: &OffsetForLeaderPartition) -> EpochEndOffset {
+    EpochEndOffset::default()
+        .with_partition(asked.partition)
+        .with_leader_epoch(-1)
+        .with_end_offset(-1)
 }
 
 fn answer(cx: &RequestContext, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
@@ -34,10 +50,7 @@ fn answer(cx: &RequestContext, topic: &str, asked: &OffsetForLeaderPartition) ->
             let current = LeaderEpoch(asked.current_leader_epoch);
             partition.end_offset_for_epoch(current, LeaderEpoch(asked.leader_epoch), true)
         });
-    let answer = EpochEndOffset::default()
-        .with_partition(asked.partition)
-        .with_leader_epoch(-1)
-        .with_end_offset(-1);
+    let answer = nothing(asked);
     match found {
         Ok(None) => answer.with_error_code(ErrorCode::None as i16),
         Ok(Some(end)) => answer

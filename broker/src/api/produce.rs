@@ -15,7 +15,7 @@ use kafka_protocol::messages::produce_request::PartitionProduceData;
 use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
-use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse};
+use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse, TransactionalId};
 use kafka_protocol::protocol::StrBytes;
 use model::{Millis, Offset, TopicPartition, is_internal_topic};
 use smallvec::SmallVec;
@@ -28,6 +28,7 @@ use crate::delayed::Waiter;
 use crate::metadata::MetadataImage;
 use crate::net::Reply;
 use crate::partition::{Partition, PartitionError, Required};
+use crate::security::{Operation, ResourceType};
 
 pub(super) const API: Api = Api {
     key: ApiKey::Produce as i16,
@@ -66,8 +67,9 @@ async fn handle(cx: &RequestContext, request: ProduceRequest) -> Reply {
     let now = clock::now();
     let mut outcomes: SmallVec<[Outcome; 4]> = SmallVec::new();
     let all_data = || request.topic_data.iter().flat_map(|topic| &topic.partition_data);
-    if request.transactional_id.is_none() && all_data().any(is_transactional) {
-        // Whoever writes in a transaction says in whose name: Kafka refuses the whole request.
+    let in_whose_name = |id: &TransactionalId| cx.authorize(Operation::Write, ResourceType::TransactionalId, id);
+    if all_data().any(is_transactional) && !request.transactional_id.as_ref().is_some_and(in_whose_name) {
+        // Whoever writes in a transaction says in whose name, and may: else Kafka refuses the whole request.
         outcomes.extend(all_data().map(|_| Outcome::Code(ErrorCode::TransactionalIdAuthorizationFailed)));
         return if request.acks == 0 {
             no_answer(cx, &request, &outcomes)
@@ -76,9 +78,16 @@ async fn handle(cx: &RequestContext, request: ProduceRequest) -> Reply {
         };
     }
     {
+        let names = request.topic_data.iter().map(|topic| topic.name.as_str());
+        let authorized = cx.authorized(Operation::Write, ResourceType::Topic, names);
         let image = cx.broker.metadata.image();
         for topic in &request.topic_data {
+            let may = authorized.contains(&topic.name);
             for data in &topic.partition_data {
+                if !may {
+                    outcomes.push(Outcome::Code(ErrorCode::TopicAuthorizationFailed));
+                    continue;
+                }
                 outcomes.push(append(cx, &image, &request, &topic.name, data, now));
             }
         }

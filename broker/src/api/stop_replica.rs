@@ -22,6 +22,12 @@ async fn handle(cx: &RequestContext, request: StopReplicaRequest) -> StopReplica
         request.controller_id.0,
         request.controller_epoch,
     ) {
+        if code == ErrorCode::ClusterAuthorizationFailed {
+            // As Kafka, which names the partitions as well.
+            let asked = partitions(&request);
+            let codes = vec![code; asked.len()];
+            return refuse(code).with_partition_errors(errors(&asked, codes));
+        }
         return refuse(code);
     }
     let requests = partitions(&request);
@@ -31,13 +37,17 @@ async fn handle(cx: &RequestContext, request: StopReplicaRequest) -> StopReplica
         (requests, codes)
     })
     .await;
+    StopReplicaResponse::default().with_partition_errors(errors(&requests, codes))
+}
+
+fn errors(requests: &[StopReplica], codes: Vec<ErrorCode>) -> Vec<StopReplicaPartitionError> {
     let errors = requests.iter().zip(codes).map(|(asked, code)| {
         StopReplicaPartitionError::default()
             .with_topic_name(TopicName(StrBytes::from_string(asked.partition.topic.to_string())))
             .with_partition_index(asked.partition.partition)
             .with_error_code(code as i16)
     });
-    StopReplicaResponse::default().with_partition_errors(errors.collect())
+    errors.collect()
 }
 
 /// The partitions of the request, which each third of its versions groups in another way.

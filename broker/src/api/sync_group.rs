@@ -6,6 +6,7 @@ use kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
 use super::text::{shared, shared_option, wire_option};
 use super::{Api, RequestContext, api, error_code};
+use crate::security::{Operation, ResourceType};
 
 pub(super) const API: Api = api!(SyncGroup, 0..=5, handle);
 
@@ -13,6 +14,9 @@ async fn handle(cx: &RequestContext, request: SyncGroupRequest) -> SyncGroupResp
     // From version 5 on a member must say which protocol it takes part in (KIP-559).
     if cx.version() >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
         return SyncGroupResponse::default().with_error_code(ErrorCode::InconsistentGroupProtocol as i16);
+    }
+    if !cx.authorize(Operation::Read, ResourceType::Group, &request.group_id) {
+        return SyncGroupResponse::default().with_error_code(ErrorCode::GroupAuthorizationFailed as i16);
     }
     let assignments = request.assignments.iter().map(|assignment| {
         (

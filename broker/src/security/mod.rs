@@ -14,6 +14,7 @@ mod settings;
 
 pub use acl_authorizer::{AclAuthorizer, AclError, Deleted};
 pub use context::Authorized;
+pub(crate) use context::operation_code;
 pub use settings::{AuthorizerSettings, OtherZooKeeper};
 
 pub use broker_security::authorizer::{BindingFilter, CLUSTER_NAME, EntryFilter, PatternTypeFilter, ResourceFilter};
