@@ -215,25 +215,23 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Whoever always pauses as told goes, over a long time, at its limit and not faster.
+        /// Whoever always pauses as told goes at its limit. A client that could go much faster uses up all windows at
+        /// once and then waits for them to pass, again and again: what it gets is right over such rounds of eleven
+        /// windows, as in Kafka.
         #[test]
-        fn pauses_as_told_lead_to_the_limit(limit in 100.0..10_000.0_f64, batch in 0.001..2.0_f64) {
+        fn pauses_as_told_lead_to_the_limit(limit in 100.0..10_000.0_f64, batch in 0.002..0.1_f64) {
             let batch = limit * batch;
             let mut rate = Rate::default();
             let (mut now, mut sent) = (Millis(1_000_000), 0.0);
             let began = now;
-            while now - began < Millis(120_000) {
+            while now - began < Millis(33_000) {
                 rate.record(WINDOWS, batch, now);
                 sent += batch;
                 let pause = rate.measure(WINDOWS, now).throttle(limit, Millis(0));
                 now = now + pause.max(Millis(1));
             }
-            let seconds = (now - began).0 as f64 / 1_000.0;
-            // At the start ten windows' worth may go at once.
-            let without_start = (sent - 10.0 * limit - batch) / seconds;
-            prop_assert!(without_start <= limit * 1.02, "{without_start} over {limit}");
-            let fastest = batch * 1_000.0;
-            prop_assert!(sent / seconds >= limit.min(fastest) * 0.95, "{sent} in {seconds} s, limit {limit}");
+            let found = sent * 1_000.0 / (now - began).0 as f64 / limit;
+            prop_assert!((0.95..=1.05).contains(&found), "{found} of the limit");
         }
     }
 }
