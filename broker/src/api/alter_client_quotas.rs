@@ -9,9 +9,10 @@ use kafka_protocol::messages::alter_client_quotas_response::{EntityData, EntryDa
 use kafka_protocol::messages::{AlterClientQuotasRequest, AlterClientQuotasResponse};
 use zk_schema::config::Entity;
 
-use super::quota_entity::{self, invalid};
+use super::quota_entity::{self, denied, invalid};
 use super::text::wire;
 use super::{Api, RequestContext, api};
+use crate::security::Operation;
 use crate::zookeeper::quotas::first_address;
 use crate::zookeeper::{AdminError, configs};
 
@@ -19,8 +20,12 @@ pub(super) const API: Api = api!(AlterClientQuotas, 0..=1, handle);
 
 async fn handle(cx: &RequestContext, request: AlterClientQuotasRequest) -> AlterClientQuotasResponse {
     let mut entries = Vec::with_capacity(request.entries.len());
+    let authorized = cx.authorize_cluster(Operation::AlterConfigs);
     for wish in &request.entries {
-        let outcome = alter(cx, wish, request.validate_only).await;
+        let outcome = match authorized {
+            true => alter(cx, wish, request.validate_only).await,
+            false => Err(denied()),
+        };
         let entity = wish.entity.iter().map(|part| {
             EntityData::default()
                 .with_entity_type(part.entity_type.clone())

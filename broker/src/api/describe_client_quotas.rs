@@ -12,9 +12,10 @@ use kafka_protocol::messages::describe_client_quotas_response::{EntityData, Entr
 use kafka_protocol::messages::{DescribeClientQuotasRequest, DescribeClientQuotasResponse};
 use zk_schema::config::Entity;
 
-use super::quota_entity::{self, CLIENT_ID, IP, USER, invalid};
+use super::quota_entity::{self, CLIENT_ID, IP, USER, denied, invalid};
 use super::text::wire;
 use super::{Api, RequestContext, api};
+use crate::security::Operation;
 use crate::zookeeper::{AdminError, configs};
 
 pub(super) const API: Api = api!(DescribeClientQuotas, 0..=1, handle);
@@ -29,14 +30,22 @@ async fn handle(cx: &RequestContext, request: DescribeClientQuotasRequest) -> De
         Ok(entries) => DescribeClientQuotasResponse::default()
             .with_error_message(None)
             .with_entries(Some(entries)),
-        Err(error) => DescribeClientQuotasResponse::default()
-            .with_error_code(error.code().code())
-            .with_error_message(error.message().map(|message| wire(&message)))
-            .with_entries(None),
+        Err(error) => {
+            let code = error.code();
+            // Where the message says no more than the code, Kafka leaves it out here.
+            let message = error.message().filter(|_| code != ErrorCode::ClusterAuthorizationFailed);
+            DescribeClientQuotasResponse::default()
+                .with_error_code(code.code())
+                .with_error_message(message.map(|message| wire(&message)))
+                .with_entries(None)
+        }
     }
 }
 
 async fn describe(cx: &RequestContext, request: &DescribeClientQuotasRequest) -> Result<Vec<EntryData>, AdminError> {
+    if !cx.authorize_cluster(Operation::DescribeConfigs) {
+        return Err(denied());
+    }
     let filter = Filter::of(&request.components, request.strict)?;
     let mut kinds = Vec::new();
     if filter.ip.is_none() {

@@ -106,6 +106,11 @@ pub(super) fn value(entity: &Entity, key: &str, value: f64) -> Result<String, Ad
     }
 }
 
+/// The client may not do this to the cluster.
+pub(super) fn denied() -> AdminError {
+    AdminError::refused(ErrorCode::ClusterAuthorizationFailed, "Cluster authorization failed.")
+}
+
 pub(super) fn invalid(message: impl Into<String>) -> AdminError {
     AdminError::refused(ErrorCode::InvalidRequest, message)
 }

@@ -50,6 +50,11 @@ impl AdminError {
     /// What the client is told beside the code: nothing of the server's own troubles, as Kafka does.
     pub fn message(&self) -> Option<String> {
         match self {
+            // Kafka leaves out what the code says already (`ApiError.fromThrowable`).
+            Self::Refused {
+                code: ErrorCode::ThrottlingQuotaExceeded,
+                ..
+            } => None,
             Self::Refused { message, .. } => Some(message.clone()),
             Self::Unexplained(_) | Self::TimedOut | Self::Store(_) | Self::Znode(_) => None,
         }

@@ -14,6 +14,7 @@ mod membership;
 mod mixed;
 mod office;
 mod partial_failures;
+mod quotas;
 mod reassignment;
 mod records;
 mod replication;
