@@ -29,7 +29,7 @@ pub use health::serve_health;
 pub use presence::announce_broker;
 pub use properties::{InvalidProperty, MIN_COORDINATOR_ID, Settings, settings};
 pub use protocol_version::{InterBrokerProtocol, UnknownProtocolVersion};
-pub use security::{Opened, Security};
+pub use security::{Door, Opened, Security};
 pub use server::serve;
 pub use service::ControllerService;
 pub use zookeeper_security::{InvalidZooKeeperSecurity, ZOOKEEPER_SECURITY_KEYS, zookeeper_security};

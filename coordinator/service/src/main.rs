@@ -177,7 +177,7 @@ async fn start(mut settings: Settings) -> Result<Started, String> {
     settings.service.advertised = Some((settings.advertised_host, port));
     let security = settings.security.open()?;
     settings.service.connector = security.connector.clone();
-    let tls = security.server.clone();
+    let door = security.door.clone();
     // Ends with the runtime.
     tokio::spawn(security.follow_files());
     let store = Store::connect(settings.store.clone())
@@ -195,7 +195,7 @@ async fn start(mut settings: Settings) -> Result<Started, String> {
         None
     };
     let controller = ControllerService::start(settings.service, store.clone());
-    let server = tokio::spawn(serve(listener, tls, controller.clone()));
+    let server = tokio::spawn(serve(listener, door, controller.clone()));
     let health = health.map(|listener| tokio::spawn(serve_health(listener, controller.clone(), store.clone())));
     Ok(Started {
         controller,

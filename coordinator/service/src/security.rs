@@ -2,24 +2,29 @@
 //! listener between brokers.
 //!
 //! `inter.broker.listener.name` and `listener.security.protocol.map` say how brokers are spoken to; `ssl.*` and
-//! `sasl.jaas.config` may stand with that listener's prefix. Where it has TLS, so has the coordinator's own port, and
-//! `ssl.client.auth=required` there keeps out everybody without a certificate; a login by SASL is not asked for.
+//! `sasl.jaas.config` may stand with that listener's prefix. Where it has TLS, so has the coordinator's own port: there a peer
+//! must show a certificate whose name, after `ssl.principal.mapping.rules`, is among `super.users`. Who may ask a controller for
+//! changes is a broker, and there are no access control lists here. Without `super.users` whoever has a certificate may
+//! (`ssl.client.auth=required`), or everybody, which is logged. A login by SASL is not asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker_security::sasl::jaas;
-use broker_security::tls::{TlsClient, TlsError, TlsServer, TlsSettings};
+use broker_security::tls::{ClientAuth, PrincipalMapper, TlsClient, TlsError, TlsServer, TlsSettings, rfc2253_of};
 use broker_wire::login::SaslLogin;
 use broker_wire::transport::{Connector, Login};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 /// How often it is looked whether files of stores have changed.
 const LOOK_AT_FILES: Duration = Duration::from_secs(10);
 
 /// The keys that are read here, besides those with a listener's prefix.
 pub(crate) fn is_known(key: &str) -> bool {
-    const KEYS: [&str; 3] = [
+    const KEYS: [&str; 4] = [
+        "super.users",
         "listener.security.protocol.map",
         "sasl.jaas.config",
         "sasl.mechanism.inter.broker.protocol",
@@ -31,7 +36,17 @@ pub(crate) fn is_known(key: &str) -> bool {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Security {
     tls: Option<TlsSettings>,
+    guests: Option<Guests>,
     login: Option<LoginSettings>,
+}
+
+/// Who is let in, by certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Guests {
+    /// `ssl.principal.mapping.rules`.
+    rules: String,
+    /// Of `super.users`, without `User:`.
+    names: BTreeSet<String>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -58,9 +73,19 @@ impl Security {
         let protocol = protocol(given, listener)?;
         let prefix = format!("listener.name.{}.", listener.to_lowercase());
         let value = |key: &str| given.get(&format!("{prefix}{key}")).or_else(|| given.get(key)).cloned();
-        let tls = match protocol.ends_with("SSL") {
+        let mut tls = match protocol.ends_with("SSL") {
             true => Some(TlsSettings::read(value).map_err(|error| error.to_string())?),
             false => None,
+        };
+        let guests = match (&mut tls, given.get("super.users").map(|users| users.trim())) {
+            (Some(tls), Some(users)) if !users.is_empty() => {
+                tls.client_auth = ClientAuth::Required;
+                Some(Guests {
+                    rules: value("ssl.principal.mapping.rules").unwrap_or_else(|| "DEFAULT".to_owned()),
+                    names: super_users(users),
+                })
+            }
+            _ => None,
         };
         let login = match protocol.starts_with("SASL_") {
             false => None,
@@ -75,7 +100,7 @@ impl Security {
                 Some(LoginSettings { mechanism, jaas })
             }
         };
-        Ok(Self { tls, login })
+        Ok(Self { tls, guests, login })
     }
 
     /// Makes what these settings ask for. Reads files.
@@ -100,9 +125,27 @@ impl Security {
             }
             None => None,
         };
+        let guests = match &self.guests {
+            Some(guests) => {
+                let mapper = PrincipalMapper::parse(&guests.rules).map_err(|error| error.to_string())?;
+                Some((mapper, guests.names.clone()))
+            }
+            None => None,
+        };
+        if let Some(TlsSettings { client_auth, .. }) = &self.tls
+            && guests.is_none()
+        {
+            match client_auth {
+                ClientAuth::Required => tracing::warn!(
+                    "whoever has a certificate may ask this controller for changes: name the brokers in super.users"
+                ),
+                _ => tracing::warn!("everybody may ask this controller for changes: name the brokers in super.users"),
+            }
+        }
         Ok(Opened {
             connector: Connector::new(client.clone(), login),
             client,
+            door: server.clone().map(|server| Arc::new(Door { server, guests })),
             server,
         })
     }
@@ -113,9 +156,55 @@ impl Security {
 pub struct Opened {
     /// How brokers are reached.
     pub connector: Connector,
-    /// TLS of the coordinator's own port, if it has any.
-    pub server: Option<Arc<TlsServer>>,
+    /// TLS of the coordinator's own port, if it has any, and who is let in.
+    pub door: Option<Arc<Door>>,
+    server: Option<Arc<TlsServer>>,
     client: Option<Arc<TlsClient>>,
+}
+
+/// The coordinator's own port, where it has TLS.
+#[derive(Debug)]
+pub struct Door {
+    server: Arc<TlsServer>,
+    guests: Option<(PrincipalMapper, BTreeSet<String>)>,
+}
+
+/// Why a peer is not let in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotLetIn {
+    #[error("SSL handshake failed: {0}")]
+    Handshake(#[from] std::io::Error),
+    #[error("the peer's certificate names nobody: {0}")]
+    Nobody(String),
+    #[error("User:{0} is not among super.users")]
+    NoBroker(String),
+}
+
+impl Door {
+    /// Does the handshake, and sees who comes.
+    pub(crate) async fn let_in(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, NotLetIn> {
+        let stream = self.server.accept(stream).await?;
+        let Some((mapper, names)) = &self.guests else {
+            return Ok(stream);
+        };
+        let chain = stream.get_ref().1.peer_certificates();
+        let certificate = chain.and_then(|chain| chain.first());
+        let certificate = certificate.ok_or_else(|| NotLetIn::Nobody("there is none".to_owned()))?;
+        let name = rfc2253_of(certificate).map_err(|error| NotLetIn::Nobody(error.to_string()))?;
+        let name = mapper
+            .name(&name)
+            .map_err(|error| NotLetIn::Nobody(error.to_string()))?;
+        match names.contains(&name) {
+            true => Ok(stream),
+            false => Err(NotLetIn::NoBroker(name)),
+        }
+    }
+}
+
+/// The names in `super.users`: `User:a;User:b`.
+fn super_users(text: &str) -> BTreeSet<String> {
+    let users = text.split(';').filter_map(|user| user.trim().strip_prefix("User:"));
+    users.map(str::to_owned).collect()
 }
 
 impl Opened {
@@ -161,6 +250,26 @@ fn protocol(given: &BTreeMap<String, String>, listener: &str) -> Result<String, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_is_named_must_show_a_certificate() {
+        let read = |users: &str| {
+            let pairs = [
+                ("ssl.keystore.type", "PEM"),
+                ("ssl.keystore.location", "/k"),
+                ("super.users", users),
+            ];
+            let given = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            Security::read(&given.into(), "SSL").unwrap()
+        };
+        let named = read("User:broker; User:CN=b,O=x;Group:g");
+        assert_eq!(named.tls.unwrap().client_auth, ClientAuth::Required);
+        let names: Vec<String> = named.guests.unwrap().names.into_iter().collect();
+        assert_eq!(names, ["CN=b,O=x", "broker"]);
+        assert_eq!(read("").guests, None);
+        // Names that are no users' let nobody in, rather than everybody.
+        assert_eq!(read("Group:g").guests.unwrap().names.len(), 0);
+    }
 
     #[test]
     fn the_listener_between_brokers_says_how_they_are_reached() {

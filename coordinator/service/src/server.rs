@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_security::tls::TlsServer;
 use broker_wire::codec::{self, EncodeError};
 use broker_wire::frame::{FrameBuffer, FrameError};
 use broker_wire::guard::Malformed;
@@ -20,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::handle::ControllerHandle;
+use crate::security::{Door, NotLetIn};
 
 /// How many connections may be open; a further one waits to be accepted.
 const MAX_CONNECTIONS: usize = 1_000;
@@ -53,16 +53,16 @@ enum Closed {
     Encode(#[from] EncodeError),
     #[error("{0} is not served by a coordinator")]
     NotServed(&'static str),
-    #[error("SSL handshake failed: {0}")]
-    Handshake(std::io::Error),
+    #[error(transparent)]
+    NotLetIn(#[from] NotLetIn),
     #[error("no SSL handshake within {HANDSHAKE_TIME_MAX:?}")]
     NoHandshake,
     #[error(transparent)]
     Socket(#[from] std::io::Error),
 }
 
-/// Serves until dropped, over TLS if there is any.
-pub async fn serve(listener: TcpListener, tls: Option<Arc<TlsServer>>, controller: ControllerHandle) {
+/// Serves until dropped: everybody, or those whom `door` lets in.
+pub async fn serve(listener: TcpListener, door: Option<Arc<Door>>, controller: ControllerHandle) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -76,9 +76,9 @@ pub async fn serve(listener: TcpListener, tls: Option<Arc<TlsServer>>, controlle
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (controller, tls) = (controller.clone(), tls.clone());
+                let (controller, door) = (controller.clone(), door.clone());
                 connections.spawn(async move {
-                    if let Err(reason) = open(stream, tls, &controller).await {
+                    if let Err(reason) = open(stream, door, &controller).await {
                         tracing::info!(%peer, %reason, "connection closed");
                     }
                     drop(place);
@@ -93,14 +93,14 @@ pub async fn serve(listener: TcpListener, tls: Option<Arc<TlsServer>>, controlle
     }
 }
 
-async fn open(stream: TcpStream, tls: Option<Arc<TlsServer>>, controller: &ControllerHandle) -> Result<(), Closed> {
+async fn open(stream: TcpStream, door: Option<Arc<Door>>, controller: &ControllerHandle) -> Result<(), Closed> {
     stream.set_nodelay(true)?;
-    match tls {
+    match door {
         None => converse(stream, controller).await,
-        Some(tls) => {
-            let accepted = tokio::time::timeout(HANDSHAKE_TIME_MAX, tls.accept(stream)).await;
+        Some(door) => {
+            let accepted = tokio::time::timeout(HANDSHAKE_TIME_MAX, door.let_in(stream)).await;
             let accepted = accepted.map_err(|_| Closed::NoHandshake)?;
-            converse(accepted.map_err(Closed::Handshake)?, controller).await
+            converse(accepted?, controller).await
         }
     }
 }
