@@ -5,7 +5,7 @@
 
 use crate::process::run;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams,
     SerialNumber, date_time_ymd,
 };
@@ -39,6 +39,7 @@ impl Authority {
     pub fn new(directory: &Path, name: &str) -> Self {
         std::fs::create_dir_all(directory).expect("a directory can be made");
         let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -83,8 +84,10 @@ impl Authority {
     fn sign(&self, common_name: &str, mut params: CertificateParams) -> Identity {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         params.serial_number = Some(SerialNumber::from(serial));
-        params.distinguished_name.push(DnType::CommonName, common_name);
+        // The last is what Java names first: CN=…,O=Ottla. The default has a common name already.
+        params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::OrganizationName, "Ottla");
+        params.distinguished_name.push(DnType::CommonName, common_name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate().expect("a key can be made");
         let certificate = params

@@ -84,7 +84,11 @@ fn tools_leave_the_znodes_that_they_leave_with_kafka() {
         kafka("kafka-configs", &all).succeeds();
     };
     let acls = |words: &[&str]| {
-        kafka("kafka-acls", &[&["--bootstrap-server", &bootstrap, "--force"], words].concat()).succeeds();
+        kafka(
+            "kafka-acls",
+            &[&["--bootstrap-server", &bootstrap, "--force"], words].concat(),
+        )
+        .succeeds();
     };
     let old_configs = |words: &[&str]| {
         let all = [&["--zookeeper", scene.zookeeper_connect(), "--alter"], words].concat();
@@ -92,26 +96,98 @@ fn tools_leave_the_znodes_that_they_leave_with_kafka() {
     };
     broker.create_topic("t", 1, &[("retention.ms", "5000")]);
     let topic = ["--entity-type", "topics", "--entity-name", "t"];
-    configs(&[&topic[..], &["--add-config", "cleanup.policy=[compact,delete],segment.bytes=1000000"]].concat());
+    configs(
+        &[
+            &topic[..],
+            &["--add-config", "cleanup.policy=[compact,delete],segment.bytes=1000000"],
+        ]
+        .concat(),
+    );
     configs(&[&topic[..], &["--delete-config", "segment.bytes"]].concat());
     let all_brokers = ["--entity-type", "brokers", "--entity-default"];
-    configs(&[&all_brokers[..], &["--add-config", "log.cleaner.threads=2,max.connections.per.ip=500"]].concat());
+    configs(
+        &[
+            &all_brokers[..],
+            &["--add-config", "log.cleaner.threads=2,max.connections.per.ip=500"],
+        ]
+        .concat(),
+    );
     let this_broker = ["--entity-type", "brokers", "--entity-name", "1"];
     let password = "num.io.threads=6,listener.name.outside.ssl.keystore.password=capture-pass";
     configs(&[&this_broker[..], &["--add-config", password]].concat());
     configs(&[&this_broker[..], &["--delete-config", "num.io.threads"]].concat());
     let alice = ["--entity-type", "users", "--entity-name", "alice"];
-    configs(&[&alice[..], &["--add-config", "producer_byte_rate=1024,SCRAM-SHA-256=[iterations=4096,password=p]"]].concat());
-    configs(&[&alice[..], &["--entity-type", "clients", "--entity-name", "app 1"], &["--add-config", "request_percentage=50"]].concat());
+    configs(
+        &[
+            &alice[..],
+            &[
+                "--add-config",
+                "producer_byte_rate=1024,SCRAM-SHA-256=[iterations=4096,password=p]",
+            ],
+        ]
+        .concat(),
+    );
+    configs(
+        &[
+            &alice[..],
+            &["--entity-type", "clients", "--entity-name", "app 1"],
+            &["--add-config", "request_percentage=50"],
+        ]
+        .concat(),
+    );
     configs(&[&alice[..], &["--delete-config", "producer_byte_rate"]].concat());
-    configs(&["--entity-type", "ips", "--entity-name", "127.0.0.9", "--add-config", "connection_creation_rate=10"]);
-    configs(&["--entity-type", "clients", "--entity-default", "--add-config", "consumer_byte_rate=5"]);
-    configs(&["--entity-type", "clients", "--entity-default", "--delete-config", "consumer_byte_rate"]);
+    configs(&[
+        "--entity-type",
+        "ips",
+        "--entity-name",
+        "127.0.0.9",
+        "--add-config",
+        "connection_creation_rate=10",
+    ]);
+    configs(&[
+        "--entity-type",
+        "clients",
+        "--entity-default",
+        "--add-config",
+        "consumer_byte_rate=5",
+    ]);
+    configs(&[
+        "--entity-type",
+        "clients",
+        "--entity-default",
+        "--delete-config",
+        "consumer_byte_rate",
+    ]);
     acls(&["--add", "--allow-principal", "User:bob", "--producer", "--topic", "t"]);
-    acls(&["--add", "--deny-principal", "User:carol", "--operation", "Read", "--topic", "pre", "--resource-pattern-type", "prefixed"]);
-    acls(&["--remove", "--allow-principal", "User:bob", "--operation", "Create", "--topic", "t"]);
+    acls(&[
+        "--add",
+        "--deny-principal",
+        "User:carol",
+        "--operation",
+        "Read",
+        "--topic",
+        "pre",
+        "--resource-pattern-type",
+        "prefixed",
+    ]);
+    acls(&[
+        "--remove",
+        "--allow-principal",
+        "User:bob",
+        "--operation",
+        "Create",
+        "--topic",
+        "t",
+    ]);
     old_configs(&[&topic[..], &["--add-config", "max.message.bytes=4000"]].concat());
-    old_configs(&["--entity-type", "users", "--entity-name", "dave", "--add-config", "producer_byte_rate=7"]);
+    old_configs(&[
+        "--entity-type",
+        "users",
+        "--entity-name",
+        "dave",
+        "--add-config",
+        "producer_byte_rate=7",
+    ]);
 
     let mut znodes = Znodes::open(scene.zookeeper_connect()).unwrap();
     let mut found = Vec::new();
@@ -141,7 +217,14 @@ fn a_broker_changes_while_it_runs_and_keeps_that_over_a_restart() {
         .start();
     let (bootstrap, first, second) = (broker.bootstrap(), broker.port(), free_port());
     let configs = |words: &[&str]| {
-        let this = ["--bootstrap-server", &bootstrap, "--entity-type", "brokers", "--entity-name", "1"];
+        let this = [
+            "--bootstrap-server",
+            &bootstrap,
+            "--entity-type",
+            "brokers",
+            "--entity-name",
+            "1",
+        ];
         kafka("kafka-configs", &[&this[..], words].concat())
     };
     let listeners = format!("PLAINTEXT://127.0.0.1:{first},SECOND://127.0.0.1:{second}");
@@ -155,17 +238,32 @@ fn a_broker_changes_while_it_runs_and_keeps_that_over_a_restart() {
     });
     let mut znodes = Znodes::open(scene.zookeeper_connect()).unwrap();
     let registered = znodes.get("/brokers/ids/1").unwrap().unwrap();
-    assert!(registered.data.contains(&format!("SECOND://127.0.0.1:{second}")), "{}", registered.data);
+    assert!(
+        registered.data.contains(&format!("SECOND://127.0.0.1:{second}")),
+        "{}",
+        registered.data
+    );
 
     let refused = configs(&["--alter", "--add-config", "background.threads=100"]).fails();
     let reason = "Dynamic thread count update validation failed for background.threads=100, value should not be greater than double the current value 12";
     assert!(refused.contains(reason), "{refused}");
     let refused = configs(&["--alter", "--add-config", "log.dirs=/tmp/elsewhere"]).fails();
-    assert!(refused.contains("Cannot update these configs dynamically: Set(log.dirs)"), "{refused}");
+    assert!(
+        refused.contains("Cannot update these configs dynamically: Set(log.dirs)"),
+        "{refused}"
+    );
 
-    configs(&["--alter", "--add-config", "listener.name.third.ssl.keystore.password=hunter2"]).succeeds();
+    configs(&[
+        "--alter",
+        "--add-config",
+        "listener.name.third.ssl.keystore.password=hunter2",
+    ])
+    .succeeds();
     let stored = znodes.get("/config/brokers/1").unwrap().unwrap().data;
-    assert!(stored.contains("encryptedPassword:") && !stored.contains("hunter2"), "{stored}");
+    assert!(
+        stored.contains("encryptedPassword:") && !stored.contains("hunter2"),
+        "{stored}"
+    );
     let described = configs(&["--describe"]).succeeds();
     for line in [
         "background.threads=12 sensitive=false synonyms={DYNAMIC_BROKER_CONFIG:background.threads=12, DEFAULT_CONFIG:background.threads=10}",
@@ -180,13 +278,19 @@ fn a_broker_changes_while_it_runs_and_keeps_that_over_a_restart() {
         let says = answers(&address).says();
         says.contains(&format!("at {address}")).then_some(()).ok_or(says)
     });
-    assert!(!broker.log().contains("could not be decoded"), "the password is read again");
+    assert!(
+        !broker.log().contains("could not be decoded"),
+        "the password is read again"
+    );
     // Written past the broker, by the old tool.
-    let back = format!("listeners=[PLAINTEXT://127.0.0.1:{first}],advertised.listeners=[PLAINTEXT://127.0.0.1:{first}]");
+    let back =
+        format!("listeners=[PLAINTEXT://127.0.0.1:{first}],advertised.listeners=[PLAINTEXT://127.0.0.1:{first}]");
     configs(&["--alter", "--add-config", &back]).succeeds();
-    eventually(10, "the listener is closed", || match std::net::TcpStream::connect(&address) {
-        Ok(_) => Err("it is open".to_owned()),
-        Err(_) => Ok(()),
+    eventually(10, "the listener is closed", || {
+        match std::net::TcpStream::connect(&address) {
+            Ok(_) => Err("it is open".to_owned()),
+            Err(_) => Ok(()),
+        }
     });
     assert!(answers(&bootstrap).succeeds().contains(&bootstrap));
 }

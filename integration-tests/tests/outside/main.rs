@@ -1,5 +1,6 @@
 //! What a stranger sees: our programs, a real ZooKeeper, stock clients.
 
+mod before_login;
 mod clients;
 mod cluster_tools;
 mod configurations;
@@ -12,6 +13,7 @@ mod groups;
 mod hostile;
 mod membership;
 mod mixed;
+mod obeyed;
 mod office;
 mod partial_failures;
 mod quotas;
@@ -19,6 +21,7 @@ mod reassignment;
 mod records;
 mod replication;
 mod retention;
+mod secured;
 mod soak;
 mod starts;
 mod tls;
