@@ -9,8 +9,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use kafka_protocol::messages::create_acls_request::AclCreation;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use kafka_protocol::messages::{CreateTopicsRequest, DeleteTopicsRequest};
+use kafka_protocol::messages::{CreateAclsRequest, CreateTopicsRequest, DeleteTopicsRequest};
 use rustix::process::Signal;
 
 use crate::error::{BenchError, Doing, Result};
@@ -177,6 +178,7 @@ impl Cluster {
         target: &Target,
         name: &str,
         size: u16,
+        more: &str,
         zookeeper_port: u16,
         port: u16,
         run: &Path,
@@ -189,7 +191,7 @@ impl Cluster {
             let address = SocketAddr::from(([127, 0, 0, 1], port + id));
             let properties = format!(
                 "broker.id={id}\nlisteners=PLAINTEXT://{address}\nlog.dirs={}\n\
-                 zookeeper.connect=127.0.0.1:{zookeeper_port}/{}-{name}\n{PROPERTIES}",
+                 zookeeper.connect=127.0.0.1:{zookeeper_port}/{}-{name}\n{PROPERTIES}{more}",
                 directory.join("data").display(),
                 target.name
             );
@@ -320,6 +322,40 @@ impl Cluster {
     pub(crate) fn create_topic(&mut self, topic: &str, partitions: usize, replicas: usize) -> Result<View> {
         self.request_topic(topic, partitions, replicas)?;
         self.await_topic(topic, partitions, replicas)
+    }
+
+    /// Allows each principal everything with the topic it comes with.
+    pub(crate) fn allow(&self, topics: impl IntoIterator<Item = (String, String)>) -> Result<()> {
+        /// Kafka's numbers for: topics, a name as it is, all operations, allowed.
+        const TOPIC: i8 = 2;
+        const LITERAL: i8 = 3;
+        const ALL: i8 = 2;
+        const ALLOW: i8 = 3;
+        let creations: Vec<AclCreation> = topics
+            .into_iter()
+            .map(|(topic, principal)| {
+                AclCreation::default()
+                    .with_resource_type(TOPIC)
+                    .with_resource_name(text(&topic))
+                    .with_resource_pattern_type(LITERAL)
+                    .with_principal(text(&principal))
+                    .with_host(text("*"))
+                    .with_operation(ALL)
+                    .with_permission_type(ALLOW)
+            })
+            .collect();
+        let mut client = self.controller()?;
+        for some in creations.chunks(100) {
+            let request = CreateAclsRequest::default().with_creations(some.to_vec());
+            let answer = client.call(&request, 1)?;
+            if let Some(refused) = answer.results.iter().find(|it| it.error_code != 0) {
+                return Err(BenchError::Refused {
+                    what: "allowing".to_owned(),
+                    code: refused.error_code,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Deletes a topic and waits until its files are gone: their pages are then free for what is measured next.

@@ -253,6 +253,7 @@ impl Bench {
             target,
             &name,
             kind.brokers(),
+            kind.properties(),
             self.zookeeper_port,
             port,
             &self.directory,

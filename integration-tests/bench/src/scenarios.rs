@@ -19,6 +19,8 @@ use crate::wire::View;
 pub(crate) enum Kind {
     /// One broker, warm.
     One,
+    /// One broker, warm, which asks its access control lists about everything.
+    Guarded,
     /// Three brokers, warm.
     Three,
     /// Three brokers, the other target's not running: they have enough to do.
@@ -27,17 +29,31 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// In the order in which they run.
-    pub(crate) const ALL: [Self; 3] = [Self::One, Self::Three, Self::Many];
+    pub(crate) const ALL: [Self; 4] = [Self::One, Self::Guarded, Self::Three, Self::Many];
 
     /// How many brokers.
     pub(crate) fn brokers(self) -> u16 {
-        if self == Self::One { 1 } else { 3 }
+        match self {
+            Self::One | Self::Guarded => 1,
+            Self::Three | Self::Many => 3,
+        }
+    }
+
+    /// What the brokers' properties have beside the usual ones. Until there are lists, everybody may do everything.
+    pub(crate) fn properties(self) -> &'static str {
+        match self {
+            Self::Guarded => {
+                "authorizer.class.name=kafka.security.authorizer.AclAuthorizer\nallow.everyone.if.no.acl.found=true\n"
+            }
+            Self::One | Self::Three | Self::Many => "",
+        }
     }
 
     /// For the names of directories and chroots.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::One => "one",
+            Self::Guarded => "guarded",
             Self::Three => "three",
             Self::Many => "many",
         }
@@ -94,6 +110,13 @@ pub(crate) const ALL: &[Scenario] = &[
         warm: true,
         about: "2,000 records of 100 B a second at a fixed pace, acks=all: due until acknowledged, until consumed",
         run: |cluster, scale| latency(cluster, scale, 2000, 1),
+    },
+    Scenario {
+        name: "produce-acls",
+        kind: Kind::Guarded,
+        warm: true,
+        about: "produce-large and produce-small where access control lists decide, with 1,000 of them about other things",
+        run: produce_acls,
     },
     Scenario {
         name: "replicated-large",
@@ -346,6 +369,29 @@ fn produce_small(cluster: &mut Cluster, scale: &Scale) -> Result<Figures> {
         let load = small(view, 1, "small", 64, scale.seconds(4), scale.seconds(8));
         produce(&load, &cluster.process_ids()).map(small_figures)
     })
+}
+
+fn produce_acls(cluster: &mut Cluster, scale: &Scale) -> Result<Figures> {
+    const OTHERS: usize = 1000;
+    let others = (0..OTHERS).map(|n| (format!("other-{n}"), format!("User:somebody-{}", n % 100)));
+    cluster.allow(others)?;
+    let mut figures = with_topic(cluster, "guarded-large", PARTITIONS, 1, |cluster, view| {
+        cluster.allow([("guarded-large".to_owned(), "User:ANONYMOUS".to_owned())])?;
+        let load = Produce {
+            warm_up: scale.seconds(3),
+            window: scale.seconds(8),
+            max_bytes: scale.megabytes(1500),
+            ..large(view, 1, "guarded-large")
+        };
+        produce(&load, &cluster.process_ids()).map(|done| large_figures(&done))
+    })?;
+    let small = with_topic(cluster, "guarded-small", PARTITIONS, 1, |cluster, view| {
+        cluster.allow([("guarded-small".to_owned(), "User:ANONYMOUS".to_owned())])?;
+        let load = small(view, 1, "guarded-small", 64, scale.seconds(4), scale.seconds(8));
+        produce(&load, &cluster.process_ids()).map(small_figures)
+    })?;
+    figures.extend("small ", small);
+    Ok(figures)
 }
 
 fn latency(cluster: &mut Cluster, scale: &Scale, rate: u32, replicas: usize) -> Result<Figures> {

@@ -25,6 +25,15 @@ impl Figures {
         self.0.push((name.into(), value));
     }
 
+    /// Those of another measurement, each name behind `prefix`.
+    pub(crate) fn extend(&mut self, prefix: &str, others: Self) {
+        let others = others
+            .0
+            .into_iter()
+            .map(|(name, value)| (format!("{prefix}{name}"), value));
+        self.0.extend(others);
+    }
+
     /// The three quantiles that matter.
     pub(crate) fn add_latencies(&mut self, prefix: &str, mut latencies: Vec<Duration>) {
         for (name, quantile) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
