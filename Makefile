@@ -1,6 +1,7 @@
 # make up            start ZooKeeper, a coordinator and three brokers, see messages flow     make down    stop them, keep the data
 # make up ONE=1      the same with one broker and no coordinator
-# make test          everything that is checked, without Docker             make test-docker    the images and docker-compose.yml
+# make up SECURED=1  the cluster with TLS, SCRAM, ACLs and a quota: see who is let through
+# make test          everything that is checked, without Docker             make test-docker    the images and the compose files
 # make bench         the same work on Kafka 3.9.1 and on this broker, in turn: a table with ratios (docs/benchmarks.md)
 # Each says what it does, and what is missing where it fails.
 
@@ -11,7 +12,7 @@ help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 up:
-	@docker/up $(if $(ONE),one)
+	@docker/up $(if $(ONE),one,$(if $(SECURED),secured))
 
 down:
 	@docker/down

@@ -1,9 +1,10 @@
 # Shared by up and down: where the local processes of `make up` have their files, and which of them run. To be sourced after lib.sh.
 
-# place cluster|one — the two demos keep apart: either finds its own data again.
+# place cluster|one|secured — the demos keep apart: each finds its own data again.
 place() {
     case $1 in
         cluster) run=$repository/.ottla/cluster/run data=$repository/.ottla/cluster/data ;;
+        secured) run=$repository/.ottla/secured/run data=$repository/.ottla/secured/data secrets=$repository/.ottla/secured/secrets ;;
         one) run=$repository/.ottla/run data=$repository/.ottla/data ;;
     esac
 }
