@@ -41,7 +41,11 @@ fn quotas_are_written_shown_and_removed_by_stock_tools_old_and_new() {
         "producer_byte_rate=77,controller_mutation_rate=5",
     )
     .succeeds();
-    add(&["--entity-type", "users", "--entity-default"], "request_percentage=200").succeeds();
+    add(
+        &["--entity-type", "users", "--entity-default"],
+        "request_percentage=200",
+    )
+    .succeeds();
     add(
         &["--entity-type", "ips", "--entity-name", "127.0.0.9"],
         "connection_creation_rate=10",
@@ -93,8 +97,19 @@ fn quotas_are_written_shown_and_removed_by_stock_tools_old_and_new() {
     );
     let refused = add(&client, "no_such_quota=1").fails();
     assert!(refused.contains("no_such_quota"), "{refused}");
-    configs(&[&["--alter", "--delete-config", "producer_byte_rate,controller_mutation_rate"], &user[..], &client[..]].concat())
-        .succeeds();
+    configs(
+        &[
+            &[
+                "--alter",
+                "--delete-config",
+                "producer_byte_rate,controller_mutation_rate",
+            ],
+            &user[..],
+            &client[..],
+        ]
+        .concat(),
+    )
+    .succeeds();
     assert_eq!(config("/config/users/CN%3Dbob%20smith%2CO%3DA%26B%2FC"), None);
 }
 
@@ -204,7 +219,11 @@ fn who_ignores_the_throttle_time_is_held_to_its_quota_all_the_same() {
         for _ in 0..20 {
             fetched(&mut connection);
         }
-        if begin.elapsed() > Duration::from_secs(1) { Ok(()) } else { Err("not slowed".to_owned()) }
+        if begin.elapsed() > Duration::from_secs(1) {
+            Ok(())
+        } else {
+            Err("not slowed".to_owned())
+        }
     });
     let mut connection = connect(port);
     let got = rate(3, || fetched(&mut connection));
@@ -229,7 +248,11 @@ fn time_that_requests_take_has_a_quota_too() {
     set_quota(port, "request_percentage", Some(0.05));
     let held = eventually(20, "requests are held back", || {
         let held = requests(3) / 3;
-        if held * 4 < free { Ok(held) } else { Err(format!("{held} of {free} requests in a second")) }
+        if held * 4 < free {
+            Ok(held)
+        } else {
+            Err(format!("{held} of {free} requests in a second"))
+        }
     });
     assert!(held > 0, "nobody is shut out");
 }
@@ -254,10 +277,7 @@ fn create_topic_at_7(connection: &mut Connection, topic: &str, partitions: i32) 
 #[test]
 fn changes_to_topics_are_refused_beyond_their_quota() {
     let scene = Scene::new("quota-mutations");
-    let broker = scene
-        .broker(1)
-        .set("controller.quota.window.num", "2")
-        .start();
+    let broker = scene.broker(1).set("controller.quota.window.num", "2").start();
     let port = broker.port();
     set_quota(port, "controller_mutation_rate", Some(2.0));
     let mut connection = connect(port);
@@ -268,20 +288,35 @@ fn changes_to_topics_are_refused_beyond_their_quota() {
         assert_eq!(connection.create_topic(&name, 6, 1, &[]).expect("an answer"), 0);
         assert_eq!(connection.delete_topic(&name).expect("an answer"), 0);
         connection.metadata().expect("an answer");
-        if begin.elapsed() > Duration::from_secs(2) { Ok(()) } else { Err(format!("{:?}", begin.elapsed())) }
+        if begin.elapsed() > Duration::from_secs(2) {
+            Ok(())
+        } else {
+            Err(format!("{:?}", begin.elapsed()))
+        }
     });
     // The stock tool's version can: it tries again when it is told that it may.
     let begin = Instant::now();
     for topic in ["a", "b"] {
         kafka(
             "kafka-topics",
-            &["--bootstrap-server", &broker.bootstrap(), "--create", "--topic", topic, "--partitions", "5"],
+            &[
+                "--bootstrap-server",
+                &broker.bootstrap(),
+                "--create",
+                "--topic",
+                topic,
+                "--partitions",
+                "5",
+            ],
         )
         .succeeds();
     }
     let refused = create_topic_at_7(&mut connection, "c", 5);
     let allowed = begin.elapsed() > Duration::from_secs(6);
-    assert!(refused == THROTTLING_QUOTA_EXCEEDED || allowed && refused == 0, "{refused}");
+    assert!(
+        refused == THROTTLING_QUOTA_EXCEEDED || allowed && refused == 0,
+        "{refused}"
+    );
 }
 
 #[test]
@@ -305,20 +340,47 @@ fn an_address_has_no_more_connections_than_it_may_and_makes_them_no_faster() {
         eventually(10, "the tool gets in", || {
             let outcome = kafka(
                 "kafka-configs",
-                &["--bootstrap-server", &at, "--alter", "--entity-type", "brokers", "--entity-default", "--add-config", config],
+                &[
+                    "--bootstrap-server",
+                    &at,
+                    "--alter",
+                    "--entity-type",
+                    "brokers",
+                    "--entity-default",
+                    "--add-config",
+                    config,
+                ],
             );
             let out = outcome.says();
-            if out.contains("Completed updating") { Ok(()) } else { Err(out) }
+            if out.contains("Completed updating") {
+                Ok(())
+            } else {
+                Err(out)
+            }
         });
     };
     alter("max.connections.per.ip=100");
     eventually(2, "more are let in at run time", || {
         let mut open: Vec<_> = (0..10).map(|_| connect(port)).collect();
-        if open.iter_mut().all(works) { Ok(()) } else { Err("refused".to_owned()) }
+        if open.iter_mut().all(works) {
+            Ok(())
+        } else {
+            Err("refused".to_owned())
+        }
     });
     kafka(
         "kafka-configs",
-        &["--bootstrap-server", &at, "--alter", "--entity-type", "ips", "--entity-name", "127.0.0.1", "--add-config", "connection_creation_rate=2"],
+        &[
+            "--bootstrap-server",
+            &at,
+            "--alter",
+            "--entity-type",
+            "ips",
+            "--entity-name",
+            "127.0.0.1",
+            "--add-config",
+            "connection_creation_rate=2",
+        ],
     )
     .succeeds();
     let begin = Instant::now();
@@ -336,7 +398,10 @@ fn a_full_broker_accepts_nobody_until_somebody_leaves() {
     let (client, inside) = (integration_tests::free_port(), integration_tests::free_port());
     let broker = scene
         .broker(1)
-        .set("listeners", &format!("CLIENT://127.0.0.1:{client},INSIDE://127.0.0.1:{inside}"))
+        .set(
+            "listeners",
+            &format!("CLIENT://127.0.0.1:{client},INSIDE://127.0.0.1:{inside}"),
+        )
         .set("listener.security.protocol.map", "CLIENT:PLAINTEXT,INSIDE:PLAINTEXT")
         .set("inter.broker.listener.name", "INSIDE")
         .set("max.connections", "6")
@@ -350,7 +415,10 @@ fn a_full_broker_accepts_nobody_until_somebody_leaves() {
     // Brokers have a listener of their own, and get in whatever happens: one of the clients must go for them.
     let mut brokers: Vec<_> = (0..6).map(|_| connect(inside)).collect();
     assert!(brokers.iter_mut().all(|connection| connection.metadata().is_ok()));
-    let left = open.iter_mut().filter_map(|connection| connection.metadata().ok()).count();
+    let left = open
+        .iter_mut()
+        .filter_map(|connection| connection.metadata().ok())
+        .count();
     assert!(left < 3, "{left} of three clients are still there");
     brokers.clear();
     drop(waiting);

@@ -120,8 +120,8 @@ fn kafkas_own_clients_log_in_by_every_mechanism() {
         .with("sasl.password", "wrong");
     let (at, config) = (broker.listener("SASL_SSL"), wrong.java("wrong"));
     let out = kafka(
-        "kafka-broker-api-versions",
-        &["--bootstrap-server", &at, "--command-config", &config],
+        "kafka-topics",
+        &["--bootstrap-server", &at, "--command-config", &config, "--list"],
     )
     .fails();
     assert!(
