@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use integration_tests::{
-    Authority, BrokerSetup, Cluster, Coordinator, Identity, Scene, eventually, free_port, kafka, kafka_with_input,
-    kcat, run,
+    Authority, BrokerSetup, Cluster, Coordinator, Identity, Scene, eventually, free_port, is_reference, kafka,
+    kafka_with_input, kcat, kcat_with_input, run,
 };
 use rustix::process::Signal;
 
@@ -89,7 +89,7 @@ fn start(name: &str, count: u32, also: impl Fn(BrokerSetup) -> BrokerSetup) -> (
 #[test]
 fn brokers_replicate_and_clients_produce_over_tls() {
     let (mut cluster, tls) = start("tls-pair", 2, |setup| setup);
-    cluster.create_topic("t", 2, &[]);
+    cluster.create_replicated_topic("t", 2, 2, &[]);
     let bootstrap = cluster.broker(1).listener("INTERNAL");
     let alice = tls.authority.client("alice");
     let directory = cluster.scene().directory().to_owned();
@@ -152,6 +152,9 @@ fn brokers_replicate_and_clients_produce_over_tls() {
 
 #[test]
 fn a_controller_of_its_own_and_its_brokers_reach_each_other_over_tls() {
+    if is_reference() {
+        return;
+    }
     let scene = Scene::new("tls-office");
     let tls = Tls::new(&scene);
     let stores = tls.stores();
@@ -170,11 +173,14 @@ fn a_controller_of_its_own_and_its_brokers_reach_each_other_over_tls() {
             .set("min.insync.replicas", "1")
     });
     assert_eq!(cluster.wait_for_controller(10, |_| true), coordinator.id());
-    cluster.create_topic("t", 1, &[]);
+    cluster.create_replicated_topic("t", 1, 2, &[]);
     cluster.wait_until_in_sync("t", 20);
     let leader = cluster.partition("t", 0).leader;
     let follower = 3 - leader;
     cluster.broker(follower).signal(Signal::STOP);
+    // A follower that has all there is stays in sync, however silent it is.
+    let bootstrap = cluster.broker(leader).bootstrap();
+    kcat_with_input(&["-b", &bootstrap, "-P", "-t", "t", "-X", "acks=1"], b"a\nb\n").succeeds();
     cluster.wait_for_partition("t", 0, 30, "the leader has told the coordinator", |p| p.isr == [leader]);
     cluster.broker(follower).signal(Signal::CONT);
     cluster.wait_until_in_sync("t", 30);
@@ -208,7 +214,7 @@ fn the_controller_speaks_to_brokers_at_the_control_plane_listener() {
             .set("control.plane.listener.name", "CONTROL")
             .set("min.insync.replicas", "1")
     });
-    cluster.create_topic("t", 2, &[]);
+    cluster.create_replicated_topic("t", 2, 2, &[]);
     cluster.wait_until_in_sync("t", 20);
     let controller = cluster.wait_for_controller(10, |_| true);
     let log = cluster.broker(controller).log();
@@ -234,7 +240,7 @@ fn serial(address: &str) -> Result<String, String> {
 #[test]
 fn a_certificate_is_renewed_when_its_file_changes() {
     let (mut cluster, tls) = start("tls-renewal", 2, |setup| setup);
-    cluster.create_topic("t", 1, &[]);
+    cluster.create_replicated_topic("t", 1, 2, &[]);
     let address = cluster.broker(1).listener("INTERNAL");
     let before = serial(&address).expect("a certificate is shown");
     let renewed = tls.authority.server("broker");
@@ -290,4 +296,38 @@ fn peers_that_mistake_the_port_are_named_in_the_log() {
             false => Err("not yet".to_owned()),
         });
     }
+}
+
+#[test]
+fn kafkas_own_broker_and_ours_replicate_over_tls() {
+    if is_reference() {
+        return;
+    }
+    let scene = Scene::new("tls-mixed");
+    let tls = Tls::new(&scene);
+    let mut cluster = Cluster::start(scene, 2, |setup| {
+        let setup = tls.configure(setup).set("min.insync.replicas", "1");
+        match setup.id() {
+            2 => setup.kafka(),
+            _ => setup,
+        }
+    });
+    cluster.create_replicated_topic("t", 4, 2, &[]);
+    cluster.wait_until_in_sync("t", 40);
+    let bootstrap = cluster.bootstrap();
+    let lines: String = (0..400).map(|n| format!("value {n}\n")).collect();
+    kcat_with_input(&["-b", &bootstrap, "-P", "-t", "t", "-X", "acks=all"], lines.as_bytes()).succeeds();
+    // Each leads some partitions, so each has fetched from the other.
+    let leaders: Vec<i32> = (0..4).map(|index| cluster.partition("t", index).leader).collect();
+    assert!(leaders.contains(&1) && leaders.contains(&2), "{leaders:?}");
+    cluster.wait_until_in_sync("t", 40);
+    cluster.check_replicas("t");
+    // Whichever was the controller: the other one takes over, and tells it over TLS.
+    let controller = cluster.wait_for_controller(10, |_| true);
+    cluster.broker(controller).stop();
+    let other = 3 - controller;
+    cluster.wait_for_controller(30, |id| id == other);
+    cluster.wait_for_partition("t", 0, 30, "led by who is left", |p| p.leader == other);
+    cluster.broker(controller).start_again();
+    cluster.wait_until_in_sync("t", 60);
 }
