@@ -11,6 +11,7 @@ use std::time::Duration;
 pub struct ZooKeeper {
     process: Process,
     directory: PathBuf,
+    environment: Vec<String>,
     port: u16,
 }
 
@@ -19,17 +20,23 @@ impl ZooKeeper {
     ///
     /// A tick is 500 ms, so that sessions from one second on are possible and dead brokers are noticed soon.
     pub fn start(directory: &Path) -> Self {
+        Self::start_with(directory, "", Vec::new())
+    }
+
+    /// The same with more lines in its configuration, and `NAME=value` in its environment.
+    pub fn start_with(directory: &Path, lines: &str, environment: Vec<String>) -> Self {
         std::fs::create_dir_all(directory).expect("a directory can be made");
         let port = free_port();
         let configuration = format!(
             "tickTime=500\nminSessionTimeout=1000\nmaxSessionTimeout=60000\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
-             maxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\nforceSync=no\n",
+             maxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\nforceSync=no\n{lines}",
             directory.join("data").display()
         );
         std::fs::write(directory.join("zoo.cfg"), configuration).expect("a file can be written");
         let mut zookeeper = Self {
-            process: launch(directory),
+            process: launch(directory, &environment),
             directory: directory.to_owned(),
+            environment,
             port,
         };
         zookeeper.wait_until_it_answers();
@@ -49,7 +56,7 @@ impl ZooKeeper {
     /// Starts it again on the same data and port.
     pub fn start_again(&mut self) {
         self.process.kill();
-        self.process = launch(&self.directory);
+        self.process = launch(&self.directory, &self.environment);
         self.wait_until_it_answers();
     }
 
@@ -90,11 +97,11 @@ impl ZooKeeper {
     }
 }
 
-fn launch(directory: &Path) -> Process {
+fn launch(directory: &Path, environment: &[String]) -> Process {
     let program = repository().join("integration-tests/tools/zookeeper");
-    let words = [
-        program.display().to_string(),
-        directory.join("zoo.cfg").display().to_string(),
-    ];
+    let mut words = vec!["env".to_owned()];
+    words.extend_from_slice(environment);
+    words.push(program.display().to_string());
+    words.push(directory.join("zoo.cfg").display().to_string());
     Process::start("zookeeper", &words, &directory.join("log"))
 }

@@ -340,15 +340,33 @@ mod tests {
         let url = format!("http://{}/path", listener.local_addr().unwrap());
         let served = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let mut asked = vec![0; 4096];
-            let len = stream.read(&mut asked).await.unwrap();
+            let mut asked = Vec::new();
+            while !is_whole(&asked) {
+                assert!(
+                    stream.read_buf(&mut asked).await.unwrap() > 0,
+                    "a request without an end"
+                );
+            }
             stream.write_all(answer.as_bytes()).await.unwrap();
             if answer.is_empty() {
                 std::future::pending::<()>().await;
             }
-            String::from_utf8_lossy(&asked[..len]).into_owned()
+            String::from_utf8_lossy(&asked).into_owned()
         });
         (url, served)
+    }
+
+    /// Whether the headers are there, and the body that they promise.
+    fn is_whole(asked: &[u8]) -> bool {
+        let asked = String::from_utf8_lossy(asked);
+        let Some((headers, body)) = asked.split_once("\r\n\r\n") else {
+            return false;
+        };
+        let headers = headers.to_lowercase();
+        let promised = headers
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+        body.len() >= promised.unwrap_or(0)
     }
 
     fn ok(body: &str) -> String {

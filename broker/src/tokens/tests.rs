@@ -37,13 +37,8 @@ async fn a_token_is_written_as_kafka_writes_it_and_told() {
     let tree = MemoryTree::new();
     let tokens = tokens(&tree);
     tokens.load().await.unwrap();
-    let made = tokens.create(
-        &user("admin"),
-        &user("admin"),
-        &[user("alice")],
-        Millis(86_400_000),
-        NOW,
-    );
+    let (admin, renewers) = (user("admin"), [user("alice")]);
+    let made = tokens.create(&admin, &admin, &renewers, Millis(86_400_000), NOW);
     let (token, hmac) = made.await.unwrap();
     assert_eq!(token.token_id.len(), 22);
     assert_eq!(hmac, TokenSecret::new("secret").hmac(&token.token_id));

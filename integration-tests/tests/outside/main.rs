@@ -25,4 +25,6 @@ mod secured;
 mod soak;
 mod starts;
 mod tls;
+mod tokens;
 mod topics;
+mod zookeeper_security;

@@ -1,0 +1,182 @@
+//! A ZooKeeper that asks who comes: SASL, TLS, and znodes that only brokers may change.
+
+use std::path::Path;
+
+use integration_tests::{
+    Authority, Connection, STORE_PASSWORD, Scene, ZooKeeper, eventually, free_port, kafka_with_input,
+};
+
+/// A ZooKeeper that knows the user `kafka`, on a plain port and on one with TLS.
+struct Secured {
+    zookeeper: ZooKeeper,
+    authority: Authority,
+    secure_port: u16,
+}
+
+impl Secured {
+    fn start(directory: &Path) -> Self {
+        std::fs::create_dir_all(directory).unwrap();
+        let authority = Authority::new(&directory.join("certificates"), "authority");
+        let keystore = authority.server("zookeeper").keystore("PKCS12");
+        let jaas = directory.join("server.jaas");
+        let module = "org.apache.zookeeper.server.auth.DigestLoginModule";
+        std::fs::write(
+            &jaas,
+            format!("Server {{ {module} required user_kafka=\"secret\"; }};\n"),
+        )
+        .unwrap();
+        let secure_port = free_port();
+        let lines = format!(
+            "authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider\n\
+             serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\n\
+             secureClientPort={secure_port}\nssl.clientAuth=none\nssl.keyStore.location={}\nssl.keyStore.password={STORE_PASSWORD}\n\
+             ssl.keyStore.type=PKCS12\n",
+            keystore.display()
+        );
+        let environment = vec![
+            "OTTLA_ZOOKEEPER_TLS=yes".to_owned(),
+            format!("JDK_JAVA_OPTIONS=-Djava.security.auth.login.config={}", jaas.display()),
+        ];
+        Self {
+            zookeeper: ZooKeeper::start_with(&directory.join("zookeeper"), &lines, environment),
+            authority,
+            secure_port,
+        }
+    }
+
+    fn connect(&self) -> String {
+        format!("{}/secure/kafka", self.zookeeper.connect())
+    }
+}
+
+/// A broker's JAAS file with the section `Client`, for `KAFKA_OPTS`.
+fn options(directory: &Path, password: &str) -> String {
+    let file = directory.join(format!("client-{password}.jaas"));
+    let module = "org.apache.zookeeper.server.auth.DigestLoginModule";
+    let text = format!("Client {{ {module} required username=\"kafka\" password=\"{password}\"; }};\n");
+    std::fs::write(&file, text).unwrap();
+    format!("KAFKA_OPTS=-Djava.security.auth.login.config={}", file.display())
+}
+
+/// What `getAcl` says of a path, on one line.
+fn acl(connect: &str, path: &str) -> String {
+    let input = format!("getAcl {path}\nquit\n");
+    let said = kafka_with_input("zookeeper-shell", &[connect], input.as_bytes()).says();
+    let lines = said.lines().map(str::trim);
+    let lines = lines.filter(|line| line.starts_with('\'') || line.starts_with(": "));
+    lines.collect::<Vec<_>>().join("")
+}
+
+#[test]
+fn znodes_are_kept_from_others_and_brokers_get_in_by_sasl_and_by_tls() {
+    const CREATOR: &str = "'sasl,'kafka: cdrwa";
+    const READERS: &str = "'sasl,'kafka: cdrwa'world,'anyone: r";
+    const EVERYBODY: &str = "'world,'anyone: cdrwa";
+    let scene = Scene::new("zookeeper-security");
+    let secured = Secured::start(&scene.directory().join("secured"));
+    let connect = secured.connect();
+    let options = options(scene.directory(), "secret");
+    let by_sasl = |id: u32| {
+        let setup = scene.broker(id).set("zookeeper.connect", &connect);
+        setup.set("zookeeper.set.acl", "true")
+    };
+    let mut first = by_sasl(1).under(&["env", &options]).start();
+    first.create_topic("t", 1, &[]);
+    for (path, expected) in [
+        ("/secure", READERS),
+        ("/secure/kafka", READERS),
+        ("/secure/kafka/brokers/topics/t", READERS),
+        ("/secure/kafka/brokers/topics/t/partitions/0/state", READERS),
+        ("/secure/kafka/config/users", CREATOR),
+        ("/secure/kafka/config/brokers", CREATOR),
+        ("/secure/kafka/consumers", EVERYBODY),
+        ("/secure/kafka/controller", READERS),
+    ] {
+        assert_eq!(acl(&secured.zookeeper.connect(), path), expected, "{path}");
+    }
+    let refused = ZooKeeper::shell(
+        &connect,
+        &["get /config/users", "delete /brokers/topics/t", "create /brokers/x 1"],
+    );
+    assert_eq!(refused.matches("Insufficient permission").count(), 3, "{refused}");
+
+    // The second one comes by TLS, and is told who it is by a key.
+    let line = "org.apache.zookeeper.server.auth.DigestLoginModule required username=\"kafka\" password=\"secret\";";
+    let second = by_sasl(2)
+        .set(
+            "zookeeper.connect",
+            &format!("127.0.0.1:{}/secure/kafka", secured.secure_port),
+        )
+        .set("ottla.zookeeper.sasl.jaas.config", line)
+        .set("zookeeper.ssl.client.enable", "true")
+        .set(
+            "zookeeper.clientCnxnSocket",
+            "org.apache.zookeeper.ClientCnxnSocketNetty",
+        )
+        .set(
+            "zookeeper.ssl.truststore.location",
+            &secured.authority.truststore("JKS").display().to_string(),
+        )
+        .set("zookeeper.ssl.truststore.password", STORE_PASSWORD)
+        .start();
+    eventually(20, "the second broker knows both", || {
+        let metadata = Connection::open(second.port()).and_then(|mut it| it.metadata());
+        match metadata {
+            Ok(metadata) if metadata.brokers.len() == 2 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+
+    // The guardian of the first knows how to log in as well: its session would live for six seconds.
+    first.kill();
+    eventually(4, "the first broker is gone", || {
+        match Connection::open(second.port()).and_then(|mut it| it.metadata()) {
+            Ok(metadata) if metadata.brokers.len() == 1 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+}
+
+#[test]
+fn a_broker_that_zookeeper_does_not_know_is_refused_with_a_sentence() {
+    let scene = Scene::new("zookeeper-strangers");
+    let secured = Secured::start(&scene.directory().join("secured"));
+    let check = |under: Option<&str>, extra: &[(&str, &str)], words: &[&str]| {
+        let mut setup = scene.broker(1).set("zookeeper.connect", &secured.connect());
+        setup = setup.set("zookeeper.connection.timeout.ms", "5000");
+        for (key, value) in extra {
+            setup = setup.set(key, value);
+        }
+        if let Some(options) = under {
+            setup = setup.under(&["env", options]);
+        }
+        let mut broker = setup.launch();
+        let status = broker.wait(60);
+        let log = broker.log();
+        assert_eq!(status.code(), Some(1), "{log}");
+        for word in words {
+            assert!(log.contains(word), "`{word}` is not in\n{log}");
+        }
+        assert!(!log.contains("wrong"), "{log}");
+    };
+    let set_acl = ("zookeeper.set.acl", "true");
+    check(
+        None,
+        &[set_acl],
+        &["zookeeper.set.acl is true, but ZooKeeper client TLS configuration"],
+    );
+    let wrong = options(scene.directory(), "wr0ng");
+    check(Some(&wrong), &[set_acl], &["zookeeper authentication failed"]);
+    let secure = format!("127.0.0.1:{}/secure/kafka", secured.secure_port);
+    let stranger = Authority::new(&scene.directory().join("others"), "other").truststore("JKS");
+    check(
+        None,
+        &[
+            ("zookeeper.connect", &secure),
+            ("zookeeper.ssl.client.enable", "true"),
+            ("zookeeper.ssl.truststore.location", &stranger.display().to_string()),
+            ("zookeeper.ssl.truststore.password", STORE_PASSWORD),
+        ],
+        &["cannot connect to zookeeper", "certificate"],
+    );
+}
