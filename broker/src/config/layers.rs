@@ -161,7 +161,7 @@ fn in_ascii(text: impl Iterator<Item = char>) -> Result<String, String> {
 /// Variables of the start scripts and images that have no meaning here, and are no spelling of a key.
 #[rustfmt::skip]
 const WITHOUT_EFFECT: &[&str] = &[
-    "ALLOW_ANONYMOUS_LOGIN", "ALLOW_PLAINTEXT_LISTENER", "JMX_PORT", "EXTRA_ARGS", "KAFKA_HEAP_OPTS", "KAFKA_OPTS",
+    "ALLOW_ANONYMOUS_LOGIN", "ALLOW_PLAINTEXT_LISTENER", "JMX_PORT", "EXTRA_ARGS", "KAFKA_HEAP_OPTS",
     "KAFKA_JMX_OPTS", "KAFKA_JVM_PERFORMANCE_OPTS", "KAFKA_GC_LOG_OPTS", "KAFKA_LOG4J_OPTS",
     "KAFKA_LOG4J_ROOT_LOGLEVEL", "KAFKA_LOG4J_LOGGERS", "KAFKA_TOOLS_LOG4J_LOGLEVEL", "KAFKA_EXTRA_FLAGS",
 ];
@@ -170,6 +170,8 @@ fn from_environment(variables: &[(String, String)], without_effect: &mut BTreeSe
     let mut pairs = Vec::new();
     for (name, value) in variables.iter().filter(|(_, value)| !value.is_empty()) {
         match environment_key(name) {
+            // No key: it may name a JAAS file, which is read where somebody logs in to ZooKeeper.
+            _ if name == "KAFKA_OPTS" => {}
             _ if WITHOUT_EFFECT.contains(&name.as_str()) => {
                 without_effect.insert(name.clone());
             }

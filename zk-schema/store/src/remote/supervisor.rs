@@ -165,10 +165,15 @@ async fn first_link(target: &Target, timeout: Duration) -> Result<Link, StoreErr
     match tokio::time::timeout(timeout, attempts).await {
         Ok(done) => done,
         Err(_) => Err(StoreError::ConnectionLost(format!(
-            "no answer from {} within {} ms{}",
+            "no answer from {} within {} ms{}{}",
             target.servers,
             timeout.as_millis(),
-            last.map(|error| format!(" ({error})")).unwrap_or_default()
+            last.map(|error| format!(" ({error})")).unwrap_or_default(),
+            // The client does not tell.
+            match target.security.tls {
+                Some(_) => "; over TLS: is its certificate trusted, is it its own, and is ours what it wants?",
+                None => "",
+            }
         ))),
     }
 }
