@@ -115,9 +115,8 @@ fn quotas_are_written_shown_and_removed_by_stock_tools_old_and_new() {
 
 #[test]
 fn every_broker_obeys_a_changed_quota_within_a_second() {
-    let cluster = Cluster::start(Scene::new("quota-change"), 2, |broker| broker);
-    cluster.create_topic("t", 8, &[]);
-    let mut cluster = cluster;
+    let mut cluster = Cluster::start(Scene::new("quota-change"), 2, |broker| broker);
+    cluster.create_replicated_topic("t", 8, 1, &[]);
     let ports = [1, 2].map(|id| cluster.broker(id).port());
     let led: Vec<(u16, i32)> = [1, 2]
         .iter()
@@ -212,11 +211,13 @@ fn who_ignores_the_throttle_time_is_held_to_its_quota_all_the_same() {
     assert!((produced / QUOTA - 1.0).abs() < 0.15, "produced {produced} bytes/s");
 
     set_quota(port, "producer_byte_rate", None);
-    set_quota(port, "consumer_byte_rate", Some(QUOTA));
+    // Fetches of a megabyte each: they must be small beside the quota, or too little passes, as in Kafka.
+    const FETCH_QUOTA: f64 = 10.0 * QUOTA * 2.0;
+    set_quota(port, "consumer_byte_rate", Some(FETCH_QUOTA));
     eventually(5, "the quota is obeyed", || {
         let begin = Instant::now();
         let mut connection = connect(port);
-        for _ in 0..20 {
+        for _ in 0..30 {
             fetched(&mut connection);
         }
         if begin.elapsed() > Duration::from_secs(1) {
@@ -227,7 +228,7 @@ fn who_ignores_the_throttle_time_is_held_to_its_quota_all_the_same() {
     });
     let mut connection = connect(port);
     let got = rate(3, || fetched(&mut connection));
-    assert!((got / QUOTA - 1.0).abs() < 0.15, "fetched {got} bytes/s");
+    assert!((got / FETCH_QUOTA - 1.0).abs() < 0.2, "fetched {got} bytes/s");
 }
 
 #[test]
@@ -395,9 +396,9 @@ fn an_address_has_no_more_connections_than_it_may_and_makes_them_no_faster() {
 #[test]
 fn a_full_broker_accepts_nobody_until_somebody_leaves() {
     let scene = Scene::new("quota-full");
-    let (client, inside) = (integration_tests::free_port(), integration_tests::free_port());
-    let broker = scene
-        .broker(1)
+    let setup = scene.broker(1);
+    let (client, inside) = (setup.port(), integration_tests::free_port());
+    let broker = setup
         .set(
             "listeners",
             &format!("CLIENT://127.0.0.1:{client},INSIDE://127.0.0.1:{inside}"),
@@ -413,7 +414,7 @@ fn a_full_broker_accepts_nobody_until_somebody_leaves() {
     let mut waiting = quick(client);
     assert!(waiting.metadata().is_err(), "the listener is full");
     // Brokers have a listener of their own, and get in whatever happens: one of the clients must go for them.
-    let mut brokers: Vec<_> = (0..6).map(|_| connect(inside)).collect();
+    let mut brokers: Vec<_> = (0..4).map(|_| connect(inside)).collect();
     assert!(brokers.iter_mut().all(|connection| connection.metadata().is_ok()));
     let left = open
         .iter_mut()
