@@ -85,7 +85,10 @@ impl Talk {
             other => panic!("{other:?}"),
         };
         let response: SaslAuthenticateResponse = response::<SaslAuthenticateRequest>(version, &reply);
-        let message = response.error_message.map(|message| message.to_string()).filter(|message| !message.is_empty());
+        let message = response
+            .error_message
+            .map(|message| message.to_string())
+            .filter(|message| !message.is_empty());
         (
             response.error_code,
             message,

@@ -2,8 +2,11 @@
 //!
 //! Source: Kafka 3.9 `ScramSaslClient`, `ScramLoginModule`; RFC 5802.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
 
 use super::messages::{ServerFinal, ServerFirst, escape};
@@ -16,7 +19,7 @@ pub const SCRAM_LOGIN_MODULE: &str = "org.apache.kafka.common.security.scram.Scr
 
 /// A password of more iterations than this is not hashed for a server that asks for it: it would be kept busy for
 /// seconds. Kafka stores at most 16,384.
-const ITERATIONS_MAX: u32 = 1 << 20;
+const ITERATIONS_MAX: u32 = 1 << 18;
 
 /// A name and a password of ours.
 #[derive(Clone)]
@@ -25,6 +28,37 @@ pub struct ScramClient {
     username: String,
     password: String,
     token_authenticated: bool,
+    salted: Arc<SaltedPassword>,
+}
+
+/// The password as the last server wanted it hashed. Salt and iterations change only with the password, and hashing
+/// takes milliseconds, which a broker with hundreds of connections to renew need not spend for each.
+#[derive(Default)]
+struct SaltedPassword(Mutex<Option<Salted>>);
+
+struct Salted {
+    salt: Vec<u8>,
+    iterations: u32,
+    password: Vec<u8>,
+}
+
+impl SaltedPassword {
+    fn of(&self, mechanism: ScramMechanism, password: &str, salt: &[u8], iterations: u32) -> Vec<u8> {
+        let mut last = self.0.lock();
+        match &*last {
+            Some(known) if known.salt == salt && known.iterations == iterations => known.password.clone(),
+            _ => {
+                // Whoever else logs in now wants the same: let them wait for it.
+                let password = mechanism.salted_password(password.as_bytes(), salt, iterations);
+                *last = Some(Salted {
+                    salt: salt.to_vec(),
+                    iterations,
+                    password: password.clone(),
+                });
+                password
+            }
+        }
+    }
 }
 
 impl core::fmt::Debug for ScramClient {
@@ -49,6 +83,7 @@ impl ScramClient {
             username,
             password,
             token_authenticated: token.is_some_and(|value| value.eq_ignore_ascii_case("true")),
+            salted: Arc::default(),
         })
     }
 
@@ -61,6 +96,7 @@ impl ScramClient {
         ScramLogin {
             mechanism: self.mechanism,
             password: self.password.clone(),
+            salted: Arc::clone(&self.salted),
             first_bare: format!("n={},r={nonce}{extension}", escape(&self.username)),
             nonce,
             state: State::First,
@@ -83,6 +119,7 @@ impl ClientFactory for ScramClient {
 pub(super) struct ScramLogin {
     mechanism: ScramMechanism,
     password: String,
+    salted: Arc<SaltedPassword>,
     nonce: String,
     first_bare: String,
     state: State,
@@ -123,7 +160,7 @@ impl ClientMechanism for ScramLogin {
                 if first.iterations > ITERATIONS_MAX {
                     return refuse(format!("Requested iterations {} are too many", first.iterations));
                 }
-                let salted = mechanism.salted_password(self.password.as_bytes(), &first.salt, first.iterations);
+                let salted = self.salted.of(mechanism, &self.password, &first.salt, first.iterations);
                 let without_proof = format!("c=biws,r={}", first.nonce);
                 // A message that was parsed is ASCII.
                 let proved = [self.first_bare.as_bytes(), server, without_proof.as_bytes()].join(&b',');

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use model::Millis;
 use proptest::prelude::*;
 
@@ -352,9 +354,16 @@ fn a_message_that_was_tampered_with_ends_the_login() {
     check(
         "nonce of the end",
         2,
+        ",p=",
+        "x,p=",
+        "server: Invalid client nonce in the final client message.",
+    );
+    check(
+        "before the nonce of the end",
+        2,
         "r=",
         "r=x",
-        "server: Invalid client nonce in the final client message.",
+        "server: Invalid client credentials of User:alice",
     );
     check(
         "extension of the end",
@@ -384,6 +393,47 @@ fn a_message_that_was_tampered_with_ends_the_login() {
         "e=other-error,v=",
         "client: Invalid SCRAM server final message format",
     );
+}
+
+#[test]
+fn librdkafka_may_say_its_nonce_twice() {
+    let mechanism = ScramMechanism::Sha256;
+    let salted = mechanism.salted_password(b"wonder", b"salt", 4096);
+    let credential = ScramCredential::of_salted_password(mechanism, b"salt".to_vec(), &salted, 4096);
+    let cache = ScramCache::default();
+    cache.user_changed("alice", &config(mechanism, &credential.to_text()));
+    let mut server = ScramServer::new(ScramServers::new(mechanism, Arc::new(cache), Arc::new(NoTokens)));
+    server.nonce = Some("server".into());
+    let Step::Challenge(challenge) = server.step(b"n,,n=alice,r=mine") else {
+        panic!("challenged")
+    };
+    assert!(challenge.starts_with(b"r=mineserver,"));
+    let without_proof = b"c=biws,r=minemineserver";
+    let proved = [&b"n=alice,r=mine"[..], &challenge, without_proof].join(&b',');
+    let client_key = mechanism.hmac(&salted, b"Client Key");
+    let proof = xor(&client_key, &mechanism.hmac(&mechanism.hash(&client_key), &proved));
+    let last = [without_proof, &b",p="[..], STANDARD.encode(proof).as_bytes()].concat();
+    assert!(matches!(server.step(&last), Step::Done(_)));
+}
+
+#[test]
+fn a_client_whose_salt_has_changed_hashes_its_password_anew() {
+    let mechanism = ScramMechanism::Sha256;
+    let cache = cache(mechanism);
+    let servers = ScramServers::new(
+        mechanism,
+        Arc::clone(&cache) as Arc<dyn ScramCredentials>,
+        Arc::new(NoTokens),
+    );
+    let client = client(mechanism, "alice", "wonder", false);
+    for _ in 0..2 {
+        let logged_in = converse(client.begin().unwrap(), servers.begin(), |_, _| {});
+        assert_eq!(logged_in.unwrap().0, KafkaPrincipal::user("alice"));
+    }
+    let credential = ScramCredential::of_password(mechanism, "wonder", 4096).unwrap();
+    cache.user_changed("alice", &config(mechanism, &credential.to_text()));
+    let logged_in = converse(client.begin().unwrap(), servers.begin(), |_, _| {});
+    assert_eq!(logged_in.unwrap().0, KafkaPrincipal::user("alice"));
 }
 
 #[test]
