@@ -22,6 +22,7 @@ mod records;
 mod replication;
 mod retention;
 mod secured;
+mod sasl;
 mod soak;
 mod starts;
 mod tls;
