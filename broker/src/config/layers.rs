@@ -170,7 +170,7 @@ fn from_environment(variables: &[(String, String)], without_effect: &mut BTreeSe
     let mut pairs = Vec::new();
     for (name, value) in variables.iter().filter(|(_, value)| !value.is_empty()) {
         match environment_key(name) {
-            // No key: it may name a JAAS file, which is read where somebody logs in to ZooKeeper.
+            // No key: it may name a JAAS file, which is read where somebody logs in.
             _ if name == "KAFKA_OPTS" => {}
             _ if WITHOUT_EFFECT.contains(&name.as_str()) => {
                 without_effect.insert(name.clone());

@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::broker_config::BrokerConfig;
 use super::error::ConfigError;
+use super::jaas_file;
 use super::keys::{KEYS, OWN_KEYS, lookup, lookup_any};
 use super::layers::{Merged, Sources, merge};
 
@@ -65,13 +66,14 @@ impl fmt::Display for Notice {
 /// # Errors
 /// The first thing that is wrong; the broker must not start with it.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
-    let merged = merge(sources)?;
+    let mut merged = merge(sources)?;
     if merged.pairs.contains_key("config.providers") {
         return Err(ConfigError::Refused(
             "config.providers is not supported: values cannot be fetched by a Java class; write them into the file, or pass them by the environment".into(),
         ));
     }
     let notices = notices(&merged);
+    jaas_file::add(&mut merged.pairs, &sources.environment)?;
     Ok(Loaded {
         config: BrokerConfig::from_pairs(merged.pairs)?,
         notices,

@@ -8,6 +8,7 @@ mod broker_config;
 mod dynamic;
 mod error;
 mod handle;
+mod jaas_file;
 pub mod keys;
 mod layers;
 mod listener;

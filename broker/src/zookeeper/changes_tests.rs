@@ -122,6 +122,27 @@ async fn a_lost_connection_misses_nothing_and_a_new_session_reads_everything() {
 }
 
 #[tokio::test]
+async fn who_lost_everything_while_nobody_looked_is_told_with_the_new_session() {
+    let cluster = Cluster::new().await;
+    let config = BTreeMap::from([("x".to_owned(), "1".to_owned())]);
+    for user in ["alice", "bob"] {
+        let entity = Entity::User(Some(user.into()));
+        configs::change(&cluster.store, &entity, &config).await.unwrap();
+    }
+    let (store, following) = cluster.follow();
+    is(cluster.applied().await, &[("users/alice", "1"), ("users/bob", "1")]);
+    let SessionState::Connected { session_id, .. } = *store.session().borrow() else {
+        panic!("connected")
+    };
+    cluster.tree.expire(session_id);
+    cluster.store.delete_recursive("/config/users/alice").await.unwrap();
+    cluster.store.delete_recursive(changes::PATH).await.unwrap();
+    cluster.tree.reconnect(session_id);
+    is(cluster.applied().await, &[("users/bob", "1"), ("users/alice", "")]);
+    following.abort();
+}
+
+#[tokio::test]
 async fn notifications_older_than_fifteen_minutes_are_deleted() {
     let cluster = Cluster::new().await;
     for (age, topic) in [(EXPIRATION_MS + 1, "old"), (EXPIRATION_MS, "young"), (0, "new")] {

@@ -32,4 +32,4 @@ pub use protocol_version::{InterBrokerProtocol, UnknownProtocolVersion};
 pub use security::{Door, Opened, Security};
 pub use server::serve;
 pub use service::ControllerService;
-pub use zookeeper_security::{InvalidZooKeeperSecurity, ZOOKEEPER_SECURITY_KEYS, zookeeper_security};
+pub use zookeeper_security::{InvalidZooKeeperSecurity, ZOOKEEPER_SECURITY_KEYS, java_properties, zookeeper_security};

@@ -209,8 +209,8 @@ fn digest_login(entry: &JaasEntry, origin: &str) -> Result<DigestLogin, InvalidZ
     })
 }
 
-/// `-Dkey=value` among the options; the last one of a key counts.
-fn java_properties(options: &str) -> BTreeMap<String, String> {
+/// `-Dkey=value` among the options of a JVM (the variable `KAFKA_OPTS`); the last one of a key counts.
+pub fn java_properties(options: &str) -> BTreeMap<String, String> {
     let options = options.split_whitespace().map(|option| option.replace(['"', '\''], ""));
     options
         .filter_map(|option| {

@@ -13,11 +13,7 @@ const SECRET: &str = "wonder-land";
 
 /// The plain listener of the harness, and `OUT` with SASL.
 fn configure(setup: BrokerSetup) -> BrokerSetup {
-    let listeners = format!(
-        "PLAINTEXT://127.0.0.1:{},OUT://127.0.0.1:{}",
-        setup.port(),
-        free_port()
-    );
+    let listeners = format!("PLAINTEXT://127.0.0.1:{},OUT://127.0.0.1:{}", setup.port(), free_port());
     let module = |name: &str, options: &str| format!("org.apache.kafka.common.security.{name} required{options};");
     let scram = module(
         "scram.ScramLoginModule",
@@ -26,7 +22,10 @@ fn configure(setup: BrokerSetup) -> BrokerSetup {
     let plain = module("plain.PlainLoginModule", &format!(r#" user_alice="{SECRET}""#));
     setup
         .set("listeners", &listeners)
-        .set("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,OUT:SASL_PLAINTEXT")
+        .set(
+            "listener.security.protocol.map",
+            "PLAINTEXT:PLAINTEXT,OUT:SASL_PLAINTEXT",
+        )
         .set("inter.broker.listener.name", "PLAINTEXT")
         .set("sasl.enabled.mechanisms", &MECHANISMS.join(","))
         .set("listener.name.out.plain.sasl.jaas.config", &plain)
@@ -36,9 +35,14 @@ fn configure(setup: BrokerSetup) -> BrokerSetup {
 
 /// Alice may log in by SCRAM, too.
 fn create_alice(broker: &Broker) {
-    let credentials =
-        format!("SCRAM-SHA-256=[iterations=8192,password={SECRET}],SCRAM-SHA-512=[password={SECRET}]");
-    let to = ["--bootstrap-server", &broker.bootstrap(), "--alter", "--entity-type", "users"];
+    let credentials = format!("SCRAM-SHA-256=[iterations=8192,password={SECRET}],SCRAM-SHA-512=[password={SECRET}]");
+    let to = [
+        "--bootstrap-server",
+        &broker.bootstrap(),
+        "--alter",
+        "--entity-type",
+        "users",
+    ];
     let what = ["--entity-name", "alice", "--add-config", &credentials];
     kafka("kafka-configs", &[&to[..], &what].concat()).succeeds();
 }
@@ -71,7 +75,11 @@ fn librdkafka(bootstrap: &str, mechanism: &str, password: &str) -> Vec<String> {
 }
 
 fn with<'a>(arguments: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
-    arguments.iter().map(String::as_str).chain(more.iter().copied()).collect()
+    arguments
+        .iter()
+        .map(String::as_str)
+        .chain(more.iter().copied())
+        .collect()
 }
 
 fn open(broker: &Broker) -> Connection {
@@ -105,7 +113,15 @@ fn stock_clients_log_in_by_every_mechanism() {
         assert_eq!(read.lines().collect::<Vec<_>>(), expected, "{mechanism}");
     }
     let config = java(&scene, "SCRAM-SHA-512", SECRET);
-    let from = ["--bootstrap-server", &out, "--topic", "t", "--from-beginning", "--max-messages", "6"];
+    let from = [
+        "--bootstrap-server",
+        &out,
+        "--topic",
+        "t",
+        "--from-beginning",
+        "--max-messages",
+        "6",
+    ];
     let read = kafka(
         "kafka-console-consumer",
         &[&from[..], &["--consumer.config", &config]].concat(),
@@ -123,7 +139,14 @@ fn a_wrong_password_is_told_and_held_back() {
     create_alice(&broker);
     broker.create_topic("t", 1, &[]);
     let config = java(&scene, "SCRAM-SHA-256", "wrong");
-    let to = ["--bootstrap-server", &broker.listener("OUT"), "--topic", "t", "--producer.config", &config];
+    let to = [
+        "--bootstrap-server",
+        &broker.listener("OUT"),
+        "--topic",
+        "t",
+        "--producer.config",
+        &config,
+    ];
     let said = kafka_with_input("kafka-console-producer", &to, b"x\n").says();
     let sentence = "SaslAuthenticationException: Authentication failed during authentication due to invalid credentials with SASL mechanism SCRAM-SHA-256";
     assert!(said.contains(sentence), "{said}");
@@ -133,10 +156,15 @@ fn a_wrong_password_is_told_and_held_back() {
         let begin = Instant::now();
         let (error, message) = log_in(&mut connection);
         assert_eq!((error, message.as_str()), (58, expected), "{name}");
-        assert!(begin.elapsed() >= Duration::from_millis(700), "{name}: {:?}", begin.elapsed());
+        assert!(
+            begin.elapsed() >= Duration::from_millis(700),
+            "{name}: {:?}",
+            begin.elapsed()
+        );
         assert!(connection.is_closed_by_broker(), "{name}");
     };
-    let general = "Authentication failed during authentication due to invalid credentials with SASL mechanism SCRAM-SHA-256";
+    let general =
+        "Authentication failed during authentication due to invalid credentials with SASL mechanism SCRAM-SHA-256";
     let plain = |user: &'static str, password: &'static str| {
         move |connection: &mut Connection| {
             let answer = connection.log_in(user, password).unwrap();
@@ -195,13 +223,22 @@ fn nothing_is_served_before_the_login() {
 #[test]
 fn a_session_is_renewed_under_a_running_producer_and_ends_without() {
     let scene = Scene::new("sasl-renewal");
-    let broker = configure(scene.broker(1)).set("connections.max.reauth.ms", "3000").start();
+    let broker = configure(scene.broker(1))
+        .set("connections.max.reauth.ms", "3000")
+        .start();
     create_alice(&broker);
     broker.create_topic("t", 1, &[]);
     let config = java(&scene, "SCRAM-SHA-256", SECRET);
     let amount = ["--num-records", "1000", "--record-size", "10", "--throughput", "100"];
     let properties = format!("bootstrap.servers={}", broker.listener("OUT"));
-    let to = ["--topic", "t", "--producer.config", &config, "--producer-props", &properties];
+    let to = [
+        "--topic",
+        "t",
+        "--producer.config",
+        &config,
+        "--producer-props",
+        &properties,
+    ];
     let said = kafka("kafka-producer-perf-test", &[&to[..], &amount].concat()).succeeds();
     assert!(said.contains("1000 records sent"), "{said}");
     let log = broker.log();
@@ -220,8 +257,19 @@ fn brokers_log_in_to_each_other_by_scram() {
     let scene = Scene::with_own_zookeeper("sasl-brokers");
     // Nobody could do that through a broker: there is none before.
     let zookeeper = scene.zookeeper_connect().to_owned();
-    let to = ["--zookeeper", &zookeeper, "--alter", "--entity-type", "users", "--entity-name", "broker"];
-    let what = ["--add-config", "SCRAM-SHA-512=[iterations=4096,password=between-brokers]"];
+    let to = [
+        "--zookeeper",
+        &zookeeper,
+        "--alter",
+        "--entity-type",
+        "users",
+        "--entity-name",
+        "broker",
+    ];
+    let what = [
+        "--add-config",
+        "SCRAM-SHA-512=[iterations=4096,password=between-brokers]",
+    ];
     kafka_2_8("kafka-configs", &[&to[..], &what].concat()).succeeds();
     let cluster = Cluster::start(scene, 2, |setup| {
         configure(setup)
