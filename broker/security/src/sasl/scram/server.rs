@@ -199,10 +199,11 @@ impl ScramServer {
             Some((credential, who)) => (credential, Ok(who)),
             None => {
                 let reason = if first.token_authenticated {
-                    format!("Token Authentication failed: Invalid tokenId : {user}")
+                    format!("Token Authentication failed: Invalid tokenId : {}", shown(&user))
                 } else {
                     format!(
-                        "Authentication failed: Invalid user credentials: {user} has none for {}",
+                        "Authentication failed: Invalid user credentials: {} has none for {}",
+                        shown(&user),
                         mechanism.name()
                     )
                 };
@@ -260,6 +261,13 @@ impl Exchange {
             expires_at: who.expires_at,
         })
     }
+}
+
+/// A name that a stranger has chosen, for one line of the log.
+fn shown(name: &str) -> String {
+    const LONGEST: usize = 64;
+    let shown: String = name.chars().take(LONGEST).flat_map(char::escape_default).collect();
+    if name.len() > LONGEST { shown + "…" } else { shown }
 }
 
 /// A credential for who has none: no password fits, and its salt is always the same for the same name.

@@ -437,6 +437,22 @@ fn a_client_whose_salt_has_changed_hashes_its_password_anew() {
 }
 
 #[test]
+fn a_strangers_name_is_one_short_line_in_the_log() {
+    let mut server = servers_of_the_fuzzed().begin();
+    let name = format!("a\nb{}", "c".repeat(10_000));
+    let Step::Challenge(challenge) = server.step(format!("n,,n={name},r=abc").as_bytes()) else {
+        panic!("challenged")
+    };
+    let nonce = ServerFirst::parse(&challenge).unwrap().nonce.to_owned();
+    let proof = STANDARD.encode([0; 32]);
+    let Step::Failed(failure) = server.step(format!("c=biws,r={nonce},p={proof}").as_bytes()) else {
+        panic!("refused")
+    };
+    assert!(failure.reason.len() < 200 && !failure.reason.contains('\n'), "{failure}");
+    assert_eq!(failure.sentence, None);
+}
+
+#[test]
 fn nothing_follows_the_end() {
     let mut server = servers(ScramMechanism::Sha256).begin();
     assert!(matches!(server.step(b"x"), Step::Failed(_)));
