@@ -33,7 +33,9 @@ async fn handle(cx: &RequestContext, request: DescribeClientQuotasRequest) -> De
         Err(error) => {
             let code = error.code();
             // Where the message says no more than the code, Kafka leaves it out here.
-            let message = error.message().filter(|_| code != ErrorCode::ClusterAuthorizationFailed);
+            let message = error
+                .message()
+                .filter(|_| code != ErrorCode::ClusterAuthorizationFailed);
             DescribeClientQuotasResponse::default()
                 .with_error_code(code.code())
                 .with_error_message(message.map(|message| wire(&message)))

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use integration_tests::wire::Connection;
 use integration_tests::{
-    Broker, BrokerSetup, Cluster, Scene, Scram, free_port, kafka, kafka_2_8, kafka_with_input, kcat, kcat_with_input,
+    Broker, BrokerSetup, Cluster, Connection, Scene, Scram, free_port, kafka, kafka_2_8, kafka_with_input, kcat,
+    kcat_with_input,
 };
 
 const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];

@@ -448,7 +448,10 @@ fn a_strangers_name_is_one_short_line_in_the_log() {
     let Step::Failed(failure) = server.step(format!("c=biws,r={nonce},p={proof}").as_bytes()) else {
         panic!("refused")
     };
-    assert!(failure.reason.len() < 200 && !failure.reason.contains('\n'), "{failure}");
+    assert!(
+        failure.reason.len() < 200 && !failure.reason.contains('\n'),
+        "{failure}"
+    );
     assert_eq!(failure.sentence, None);
 }
 
