@@ -113,7 +113,7 @@ impl BrokerConfig {
         let values = self.for_listener(listener);
         let mut mechanisms: Vec<EnabledMechanism> = Vec::new();
         for name in enabled_mechanisms(&values) {
-            let mechanism = SaslMechanism::from_name(&name, ENABLED_MECHANISMS)?;
+            let mechanism = SaslMechanism::from_name(&name, &format!("listener {listener}: {ENABLED_MECHANISMS}"))?;
             if mechanisms.iter().all(|known| known.mechanism != mechanism) {
                 let jaas = jaas_entry(&values, listener, mechanism)?;
                 let is_oauthbearer = mechanism == SaslMechanism::OauthBearer;

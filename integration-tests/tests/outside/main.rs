@@ -13,6 +13,7 @@ mod groups;
 mod hostile;
 mod membership;
 mod mixed;
+mod oauthbearer;
 mod obeyed;
 mod office;
 mod partial_failures;
