@@ -26,6 +26,7 @@ fn listener(max_reauth: Option<u64>) -> SaslListener {
         mechanism,
         jaas,
         max_reauth: max_reauth.map(Duration::from_millis),
+        token_check: None,
     };
     let config = SaslListenerConfig {
         mechanisms: vec![
@@ -441,6 +442,7 @@ fn scram_goes_over_three_requests() {
             mechanism: SaslMechanism::Scram(ScramMechanism::Sha256),
             jaas: line.clone(),
             max_reauth: None,
+            token_check: None,
         }],
         max_receive_size: 1000,
         failed_authentication_delay: Duration::ZERO,
