@@ -211,7 +211,7 @@ fn what_would_be_missed_if_it_were_ignored_is_refused() {
     check(
         "listeners",
         "PLAINTEXT://:9092,SASL_SSL://:9093",
-        "sasl.enabled.mechanisms=GSSAPI (its default) needs Kerberos, which this broker does not speak: set it to PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
+        "listener SASL_SSL: sasl.enabled.mechanisms=GSSAPI (its default) needs Kerberos, which this broker does not speak: set it to PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
     );
     assert!(config(&[("process.roles", ""), ("authorizer.class.name", "")]).is_ok());
 }
