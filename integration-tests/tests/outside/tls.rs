@@ -331,3 +331,91 @@ fn kafkas_own_broker_and_ours_replicate_over_tls() {
     cluster.broker(controller).start_again();
     cluster.wait_until_in_sync("t", 60);
 }
+
+#[test]
+fn kafka_configs_exchanges_the_key_store_of_a_listener() {
+    let (mut cluster, tls) = start("tls-reconfigured", 2, |setup| {
+        setup.set("password.encoder.secret", "encoder-secret")
+    });
+    cluster.create_replicated_topic("t", 1, 2, &[]);
+    let address = cluster.broker(1).listener("INTERNAL");
+    let bootstrap = cluster.broker(1).bootstrap();
+    let before = serial(&address).expect("a certificate is shown");
+    let alter = |identity: &Identity, entity: &[&str]| {
+        let config = format!(
+            "listener.name.internal.ssl.keystore.location={},listener.name.internal.ssl.keystore.type=PEM",
+            text(&identity.pem)
+        );
+        let to = ["--bootstrap-server", &bootstrap, "--alter", "--entity-type", "brokers"];
+        kafka("kafka-configs", &[&to[..], entity, &["--add-config", &config]].concat())
+    };
+    let one = ["--entity-name", "1"];
+    // What would cut the broker off is refused, and nothing is written.
+    let strangers = Authority::new(&cluster.scene().directory().join("strangers"), "strangers");
+    let said = alter(&strangers.server("broker"), &one).fails();
+    assert!(
+        said.contains("Validation of dynamic config update of SSLFactory failed"),
+        "{said}"
+    );
+    let said = alter(&tls.authority.server("somebody-else"), &one).fails();
+    assert!(said.contains("Keystore DistinguishedName does not match"), "{said}");
+    let said = alter(&tls.authority.server("broker"), &["--entity-default"]).fails();
+    assert!(
+        said.contains("Cannot update these configs at default cluster level"),
+        "{said}"
+    );
+    assert_eq!(serial(&address).expect("a certificate is shown"), before);
+    // A renewed certificate is taken, without a restart.
+    alter(&tls.authority.server("broker"), &one).succeeds();
+    eventually(10, "the new certificate is shown", || match serial(&address)? {
+        now if now == before => Err(format!("still {now}")),
+        _ => Ok(()),
+    });
+    cluster.wait_until_in_sync("t", 20);
+}
+
+#[test]
+fn records_of_many_sizes_come_whole_over_tls() {
+    let (mut cluster, tls) = start("tls-sizes", 2, |setup| setup.set("message.max.bytes", "4000000"));
+    cluster.create_replicated_topic("t", 1, 2, &[("max.message.bytes", "4000000")]);
+    let leader = cluster.partition("t", 0).leader;
+    let bootstrap = cluster.broker(leader).listener("INTERNAL");
+    let alice = tls.authority.client("alice");
+    let secured = [
+        "security.protocol=ssl".to_owned(),
+        format!("ssl.ca.location={}", text(&tls.authority.pem())),
+        format!("ssl.key.location={}", text(&alice.key)),
+        format!("ssl.certificate.location={}", text(&alice.certificate)),
+        "message.max.bytes=4000000".to_owned(),
+    ];
+    let options: Vec<&str> = secured.iter().flat_map(|option| ["-X", option]).collect();
+    // From a few bytes to far more than a TLS record, a piece of a file, and what is sent in one go.
+    let lines: String = [
+        1usize, 100, 16_383, 16_384, 16_385, 32_769, 65_536, 65_537, 500_000, 3_000_000,
+    ]
+    .iter()
+    .cycle()
+    .take(40)
+    .enumerate()
+    .map(|(n, len)| format!("{n:03}{}\n", "x".repeat(*len)))
+    .collect();
+    let produce = ["-b", &bootstrap, "-P", "-t", "t", "-p", "0", "-X", "acks=all"];
+    kcat_with_input(&[&produce[..], &options].concat(), lines.as_bytes()).succeeds();
+    let consume = [
+        "-b",
+        &bootstrap,
+        "-C",
+        "-t",
+        "t",
+        "-o",
+        "beginning",
+        "-e",
+        "-q",
+        "-X",
+        "check.crcs=true",
+    ];
+    let read = kcat(&[&consume[..], &options].concat()).succeeds();
+    assert!(read == lines, "{} bytes instead of {}", read.len(), lines.len());
+    cluster.wait_until_in_sync("t", 30);
+    cluster.check_replicas("t");
+}
