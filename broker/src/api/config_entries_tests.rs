@@ -151,7 +151,7 @@ fn layers_show_in_the_order_in_which_they_count() {
     check(
         &broker,
         "log.retention.hours",
-        Some("1"),
+        Some("168"),
         "4:log.retention.hours=1 5:log.retention.hours=168",
     );
     check(

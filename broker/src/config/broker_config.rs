@@ -253,7 +253,7 @@ impl BrokerConfig {
             if holds {
                 Ok(())
             } else {
-                Err(ConfigError::Refused(reason.into()))
+                Err(ConfigError::Requirement(reason.into()))
             }
         };
         let id = self.broker_id.map_or(-1, |id| id.0);
@@ -324,7 +324,7 @@ impl BrokerConfig {
                 .collect::<Vec<_>>()
         };
         let (bound, advertised) = (names(&self.listeners), names(&self.advertised_listeners));
-        let refuse = |reason: String| Err(ConfigError::Refused(reason));
+        let refuse = |reason: String| Err(ConfigError::Requirement(reason));
         if advertised.is_empty() {
             return refuse("There must be at least one broker advertised listener.".into());
         }
@@ -560,7 +560,9 @@ fn connection_overrides(text: &str) -> Result<HashMap<String, i32>, ConfigError>
         let plausible = host.parse::<IpAddr>().is_ok()
             || (!host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._%".contains(&b)));
         if !plausible {
-            return Err(invalid(&format!("contains invalid addresses : {host}")));
+            return Err(ConfigError::Refused(format!(
+                "max.connections.per.ip.overrides contains invalid addresses : {host}"
+            )));
         }
         let count = count.trim().parse().map_err(|_| invalid("Not a number of type INT"))?;
         overrides.insert(host.to_owned(), count);
@@ -584,12 +586,10 @@ impl Listeners {
         let text: String = values.read(MAP);
         let protocols = parse_protocol_map(&text).map_err(|reason| ConfigError::invalid(MAP, &text, &reason))?;
         let text: String = values.read("listeners");
-        let bound = parse_listeners(&text, &protocols, Ports::Distinct)
-            .map_err(|reason| ConfigError::invalid("listeners", &text, &reason))?;
+        let bound = parse_listeners(&text, &protocols, Ports::Distinct).map_err(ConfigError::Refused)?;
         let advertised = match values.read::<Option<String>>("advertised.listeners") {
             None => bound.clone(),
-            Some(text) => parse_listeners(&text, &protocols, Ports::Any)
-                .map_err(|reason| ConfigError::invalid("advertised.listeners", &text, &reason))?,
+            Some(text) => parse_listeners(&text, &protocols, Ports::Any).map_err(ConfigError::Refused)?,
         };
         let by_name = |key: &'static str, name: &str| {
             let name = normalised(name);

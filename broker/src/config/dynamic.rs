@@ -75,14 +75,17 @@ pub fn key_type(name: &str) -> Option<Type> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ConfigHandle;
+    use std::collections::BTreeMap;
+
+    use super::super::{BrokerConfig, ConfigHandle};
     use super::*;
 
     #[test]
     fn entries_that_cannot_be_used_are_left_out_alone() {
         let check = |name: &str, text: &str, per_broker: bool, used: bool| {
             let entries = [(name, text), ("log.retention.ms", "5")].map(|(k, v)| (k.to_owned(), v.to_owned()));
-            let (kept, ignored) = usable(BTreeMap::from(entries), per_broker);
+            let config = BrokerConfig::from_pairs([("zookeeper.connect", "z"), ("broker.id", "0")]).unwrap();
+            let (kept, ignored) = ConfigHandle::new(config).usable(BTreeMap::from(entries), per_broker);
             assert_eq!(kept.contains_key(name), used, "{name}={text}");
             assert!(kept.contains_key("log.retention.ms"));
             assert_eq!(ignored.len(), usize::from(!used), "{ignored:?}");

@@ -22,6 +22,9 @@ pub enum ConfigError {
     /// Keys contradict each other, or ask for what this broker is not.
     #[error("{0}")]
     Refused(String),
+    /// Values contradict each other, in Kafka's words. Source: what `KafkaConfig.validateValues` requires.
+    #[error("{0}")]
+    Requirement(String),
     /// The properties file cannot be read.
     #[error("cannot read the properties file {}: {source}", path.display())]
     File {

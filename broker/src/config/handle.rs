@@ -299,7 +299,11 @@ impl ConfigHandle {
                 ..layers
             },
         };
-        let next = BrokerConfig::from_pairs(next.pairs())?;
+        let next = BrokerConfig::from_pairs(next.pairs()).map_err(|error| match error {
+            // As Scala's `require` says it.
+            ConfigError::Requirement(reason) => ConfigError::Refused(format!("requirement failed: {reason}")),
+            error => error,
+        })?;
         self.check_change(&self.current(), &next)
     }
 

@@ -123,7 +123,15 @@ fn changes_are_validated_in_kafkas_words() {
         "log.roll.ms",
         "0",
         true,
-        Err("log.roll.ms must be greater than or equal to 1"),
+        Err("requirement failed: log.roll.ms must be greater than or equal to 1"),
+    );
+    check(
+        "advertised.listeners",
+        "OTHER://127.0.0.1:1",
+        true,
+        Err(
+            "Error creating broker listeners from 'OTHER://127.0.0.1:1': No security protocol defined for listener OTHER",
+        ),
     );
     check("custom.key", "x", true, Ok(()));
 }

@@ -53,13 +53,17 @@ impl Passwords {
         })
     }
 
-    /// The password behind a text from ZooKeeper.
+    /// The password behind a text from ZooKeeper, also if it has not been encoded anew yet.
     ///
     /// # Errors
     /// Why it cannot be had; holds neither.
     pub(super) fn decode(&self, text: &str) -> Result<String, String> {
         let encoder = self.current.as_ref().ok_or(NO_SECRET)?;
-        encoder.decode(text).map_err(|error| error.to_string())
+        let decoded = encoder.decode(text).or_else(|error| {
+            let old = self.old.as_ref().and_then(|old| old.decode(text).ok());
+            old.ok_or(error)
+        });
+        decoded.map_err(|error| error.to_string())
     }
 
     /// Entries as they are written to ZooKeeper: passwords encoded.
@@ -158,7 +162,7 @@ mod tests {
         ])
         .unwrap();
         let stored = old.persistent(entries(&[(NAME, "hunter2"), ("a", "b")]), true).unwrap();
-        assert!(both.decode(&stored[NAME]).is_err());
+        assert_eq!(both.decode(&stored[NAME]).as_deref(), Ok("hunter2"), "until then");
         let anew = both.reencoded(&stored).unwrap().unwrap();
         assert_eq!(both.decode(&anew[NAME]).as_deref(), Ok("hunter2"));
         assert_eq!(anew["a"], "b");

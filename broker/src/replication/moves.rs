@@ -355,7 +355,7 @@ impl<'a> Move<'a> {
         let appended = match size {
             0 => None,
             _ => match append_fetched(&pair.future, piece, leader_epoch, now) {
-                // What is read while the log is truncated and appended to again begins anywhere.
+                // What is read while the log is truncated and appended to again may be of two batches.
                 Err(cause) if cause.is_corrupt() && self.corrupt_reads < CORRUPT_READS_MAX => {
                     self.corrupt_reads += 1;
                     warn!(partition = %self.name, %cause, "what was read for the copy is no record batch; comparing anew");

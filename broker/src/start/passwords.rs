@@ -1,7 +1,7 @@
 //! Passwords in `/config/brokers/N` that `password.encoder.old.secret` opens are encoded with the new secret.
 //!
-//! The start reads them decoded; they are written when the broker is up, because a write needs a controller and the first
-//! broker of a cluster has none before. What has been written meanwhile is read again, so nothing is lost.
+//! Both secrets open them at the start; they are written when the broker is up, because a write needs a controller and the
+//! first broker of a cluster has none before.
 //!
 //! Source: Kafka 3.9 `DynamicBrokerConfig.maybeReEncodePasswords` (which writes before it registers).
 
@@ -11,19 +11,11 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 use zk_schema::config::Entity;
 
-use super::error::StartError;
-use super::zookeeper::Entries;
 use crate::Broker;
-use crate::config::ConfigHandle;
 use crate::zookeeper::{AdminError, configs};
 
 /// How long to wait after a failure of ZooKeeper's.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
-
-/// What the start goes by instead of `stored`.
-pub(super) fn reencoded(config: &ConfigHandle, stored: Entries) -> Result<Entries, StartError> {
-    Ok(config.reencoded(&stored)?.unwrap_or(stored))
-}
 
 /// Writes them, if there are any; ends when that is done.
 pub(super) async fn reencode(broker: Arc<Broker>) {
@@ -63,7 +55,7 @@ mod tests {
     use zk_schema_store::{CreateMode, MemoryTree, Store};
 
     use super::*;
-    use crate::config::BrokerConfig;
+    use crate::config::{BrokerConfig, ConfigHandle, Entries};
     use crate::partition::{Partitions, ReplicaSettings};
 
     const NAME: &str = "listener.name.outside.ssl.keystore.password";
@@ -83,8 +75,7 @@ mod tests {
             ("password.encoder.secret", "new"),
             ("password.encoder.old.secret", "old"),
         ]);
-        let begun_with = reencoded(&new, stored.clone()).unwrap();
-        assert_eq!(new.usable(begun_with, true), (plain.clone(), Vec::new()));
+        assert_eq!(new.usable(stored.clone(), true), (plain.clone(), Vec::new()));
 
         let store = Store::in_memory(MemoryTree::new());
         let entity = Entity::Broker(Some(1));

@@ -14,7 +14,7 @@ use tracing::{error, info};
 use super::directories::Directories;
 use super::error::StartError;
 use super::parts::Parts;
-use super::passwords::{reencode, reencoded};
+use super::passwords::reencode;
 use super::zookeeper::{self, in_session, millis};
 use super::{connection_limits, failed_directories, last_session};
 use crate::broker::Connectors;
@@ -58,7 +58,6 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
     }
 
     let (default, own) = in_session(&store, timeout, async || zookeeper::broker_configs(&store, id).await).await?;
-    let own = reencoded(&parts.config, own)?;
     let applied = parts.config.initialize(
         usable_entries(&parts.config, default, false),
         usable_entries(&parts.config, own, true),
