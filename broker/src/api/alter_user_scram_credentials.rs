@@ -17,14 +17,20 @@ use zk_schema::config::Entity;
 
 use super::text::wire;
 use super::{Api, RequestContext, api};
+use crate::security::Operation;
 use crate::zookeeper::{AdminError, configs};
 
 pub(super) const API: Api = api!(AlterUserScramCredentials, 0..=0, handle);
 
 async fn handle(cx: &RequestContext, request: AlterUserScramCredentialsRequest) -> AlterUserScramCredentialsResponse {
     let mut results = Vec::new();
+    let may = cx.authorize_cluster(Operation::Alter);
     for (user, plan) in plan(&request) {
         let done = match plan {
+            _ if !may => Err(AdminError::refused(
+                ErrorCode::ClusterAuthorizationFailed,
+                "Cluster authorization failed.",
+            )),
             Ok(alterations) => alter(cx, &user, &alterations).await,
             Err(refusal) => Err(refusal),
         };

@@ -16,6 +16,7 @@ use zk_schema::config::Entity;
 
 use super::text::wire;
 use super::{Api, RequestContext, api};
+use crate::security::Operation;
 use crate::zookeeper::{AdminError, configs};
 
 pub(super) const API: Api = api!(DescribeUserScramCredentials, 0..=0, handle);
@@ -26,6 +27,15 @@ async fn handle(
 ) -> DescribeUserScramCredentialsResponse {
     let users = request.users.unwrap_or_default();
     let answer = DescribeUserScramCredentialsResponse::default();
+    if !cx.authorize_cluster(Operation::Describe) {
+        // As many refusals as names, but not the names.
+        let code = ErrorCode::ClusterAuthorizationFailed;
+        let results = users.iter().map(|_| refused("", code, "Cluster authorization failed."));
+        return answer
+            .with_error_code(code as i16)
+            .with_error_message(None)
+            .with_results(results.collect());
+    }
     if users.is_empty() {
         return match everybody(cx).await {
             Ok(results) => answer.with_results(results),

@@ -9,7 +9,7 @@ use tracing::{Level, debug, enabled, info, trace};
 use zk_schema::acl::{Operation, ResourceType};
 
 /// Kafka's name of the audit log.
-const AUDIT: &str = "kafka.authorizer.logger";
+pub(crate) const AUDIT: &str = "kafka.authorizer.logger";
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]

@@ -12,9 +12,12 @@ mod changes;
 mod context;
 mod settings;
 
+pub(crate) use audit::AUDIT;
+
 pub use acl_authorizer::{AclAuthorizer, AclError, Deleted};
 pub use context::Authorized;
 pub(crate) use context::operation_code;
+pub(crate) use settings::AUTHORIZER_KEYS;
 pub use settings::{AuthorizerSettings, OtherZooKeeper};
 
 pub use broker_security::authorizer::{BindingFilter, CLUSTER_NAME, EntryFilter, PatternTypeFilter, ResourceFilter};

@@ -9,6 +9,16 @@ use crate::config::{BrokerConfig, ConfigError};
 /// The one authorizer that there is: Kafka's own for ZooKeeper.
 const ACL_AUTHORIZER: &str = "kafka.security.authorizer.AclAuthorizer";
 
+/// Its keys, which are not among the broker's own.
+pub(crate) const AUTHORIZER_KEYS: [&str; 6] = [
+    "allow.everyone.if.no.acl.found",
+    "authorizer.zookeeper.connection.timeout.ms",
+    "authorizer.zookeeper.max.in.flight.requests",
+    "authorizer.zookeeper.session.timeout.ms",
+    "authorizer.zookeeper.url",
+    "super.users",
+];
+
 /// How to decide, and where the rules are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorizerSettings {
@@ -96,5 +106,53 @@ impl AuthorizerSettings {
             allow_everyone_if_no_acl_found,
             zookeeper,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> Result<Option<AuthorizerSettings>, String> {
+        let own = [("zookeeper.connect", "localhost:2181")];
+        let pairs = own
+            .iter()
+            .chain(pairs)
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let config = BrokerConfig::from_pairs(pairs).map_err(|error| error.to_string())?;
+        AuthorizerSettings::of(&config).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_authorizers_keys_are_read_as_kafka_reads_them() {
+        let class = ("authorizer.class.name", ACL_AUTHORIZER);
+        assert_eq!(settings(&[]), Ok(None));
+        assert_eq!(settings(&[("super.users", "nobody")]), Ok(None));
+        let users = |text: &str| {
+            let settings = settings(&[class, ("super.users", text)]).ok()??;
+            Some(settings.super_users.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(users(""), Some(vec![]));
+        let both = vec!["User:a".to_owned(), "User:CN=b,O=c".to_owned()];
+        assert_eq!(users(" User:a ;User:CN=b,O=c; ".trim_end()), Some(both));
+        assert_eq!(users("User:a;;User:b"), None);
+        assert_eq!(users("alice"), None);
+        let everyone = |text: &str| {
+            let settings = settings(&[class, ("allow.everyone.if.no.acl.found", text)]).ok()??;
+            Some(settings.allow_everyone_if_no_acl_found)
+        };
+        assert_eq!(everyone("TRUE"), Some(true));
+        assert_eq!(everyone("false"), Some(false));
+        assert_eq!(everyone("yes"), None);
+        let other = settings(&[class, ("authorizer.zookeeper.url", "zk:1/acls")])
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            other.zookeeper.map(|zookeeper| zookeeper.url),
+            Some("zk:1/acls".to_owned())
+        );
+        for other in ["kafka.security.auth.SimpleAclAuthorizer", "my.Authorizer"] {
+            assert!(settings(&[("authorizer.class.name", other)]).is_err());
+        }
     }
 }
