@@ -57,8 +57,8 @@ fn normalised(value: serde_json::Value) -> serde_json::Value {
 
 /// A line of a dump without what is another each time.
 fn comparable(line: &str) -> String {
-    let (znode, data) = line.split_once(" v").unwrap();
-    let (version, data) = data.split_once(' ').unwrap();
+    let (znode, data) = line.split_once(" v").expect("a znode and its version");
+    let (version, data) = data.split_once(' ').expect("a version and data");
     let data = match serde_json::from_str(data) {
         Ok(json) => normalised(json).to_string(),
         Err(_) => data.to_owned(),

@@ -53,7 +53,7 @@ fn signed_token(key: &Path, user: &str, audience: &str, lifetime: i64) -> String
     openssl(&["dgst", "-sha256", "-sign", &key, "-out", &file], signed.as_bytes());
     format!(
         "{signed}.{}",
-        URL_SAFE_NO_PAD.encode(std::fs::read(&signature).unwrap())
+        URL_SAFE_NO_PAD.encode(std::fs::read(&signature).expect("openssl has signed"))
     )
 }
 

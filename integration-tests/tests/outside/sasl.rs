@@ -83,8 +83,13 @@ fn with<'a>(arguments: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
 }
 
 fn open(broker: &Broker) -> Connection {
-    let port = broker.listener("OUT").rsplit(':').next().unwrap().parse().unwrap();
-    Connection::open(port).unwrap()
+    let port = broker
+        .listener("OUT")
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok())
+        .expect("a port");
+    Connection::open(port).expect("the broker listens")
 }
 
 #[test]

@@ -15,7 +15,7 @@ struct Secured {
 
 impl Secured {
     fn start(directory: &Path) -> Self {
-        std::fs::create_dir_all(directory).unwrap();
+        std::fs::create_dir_all(directory).expect("a directory can be made");
         let authority = Authority::new(&directory.join("certificates"), "authority");
         let keystore = authority.server("zookeeper").keystore("PKCS12");
         let jaas = directory.join("server.jaas");
@@ -24,7 +24,7 @@ impl Secured {
             &jaas,
             format!("Server {{ {module} required user_kafka=\"secret\"; }};\n"),
         )
-        .unwrap();
+        .expect("a file can be written");
         let secure_port = free_port();
         let lines = format!(
             "authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider\n\
@@ -54,7 +54,7 @@ fn options(directory: &Path, password: &str) -> String {
     let file = directory.join(format!("client-{password}.jaas"));
     let module = "org.apache.zookeeper.server.auth.DigestLoginModule";
     let text = format!("Client {{ {module} required username=\"kafka\" password=\"{password}\"; }};\n");
-    std::fs::write(&file, text).unwrap();
+    std::fs::write(&file, text).expect("a file can be written");
     format!("KAFKA_OPTS=-Djava.security.auth.login.config={}", file.display())
 }
 
@@ -127,7 +127,7 @@ fn znodes_are_kept_from_others_and_brokers_get_in_by_sasl_and_by_tls() {
     eventually(20, "the second broker knows both", || {
         let metadata = Connection::open(second.port()).and_then(|mut it| it.metadata());
         match metadata {
-            Ok(brokers) if brokers == 2 => Ok(()),
+            Ok(2) => Ok(()),
             other => Err(format!("{other:?}")),
         }
     });
@@ -136,7 +136,7 @@ fn znodes_are_kept_from_others_and_brokers_get_in_by_sasl_and_by_tls() {
     first.kill();
     eventually(4, "the first broker is gone", || {
         match Connection::open(second.port()).and_then(|mut it| it.metadata()) {
-            Ok(brokers) if brokers == 1 => Ok(()),
+            Ok(1) => Ok(()),
             other => Err(format!("{other:?}")),
         }
     });
