@@ -195,16 +195,32 @@ impl Tls {
         Ok(())
     }
 
+    /// Takes up files that have changed, under the keys that count. Not those of the configuration: a newer one may be
+    /// on its way.
+    fn reload_files(&self) {
+        for (name, tls) in self.listeners.load().iter() {
+            let reload = || {
+                if tls.server.reload()? {
+                    tell(name, tls.server.certificate());
+                }
+                self.clients.get(name).map_or(Ok(false), |client| client.reload())
+            };
+            if let Err(error) = reload() {
+                error!(listener = name.as_str(), %error, "TLS cannot be changed; the listener goes on as it is");
+            }
+        }
+    }
+
     /// Looks at the files again and again.
-    pub async fn follow_files(self: Arc<Self>, config: Arc<crate::config::ConfigHandle>) {
+    pub async fn follow_files(self: Arc<Self>) {
         loop {
             tokio::time::sleep(LOOK_AT_FILES).await;
             // A listener with TLS may come later.
             if self.listeners.load().is_empty() {
                 continue;
             }
-            let (tls, config) = (Arc::clone(&self), config.current());
-            blocking::run(move || tls.reconfigure(&config)).await;
+            let tls = Arc::clone(&self);
+            blocking::run(move || tls.reload_files()).await;
         }
     }
 }

@@ -149,8 +149,7 @@ async fn secure(parts: &mut Parts, broker: &Arc<Broker>, config: &Arc<BrokerConf
         Some(listener) => connector(listener)?,
         None => inter_broker.clone(),
     };
-    let files = Arc::clone(&tls).follow_files(Arc::clone(&broker.config));
-    parts.background.spawn(files);
+    parts.background.spawn(Arc::clone(&tls).follow_files());
     broker.config.add_reconfigurable(Arc::clone(&tls) as _);
     let connectors = Connectors {
         inter_broker,

@@ -34,6 +34,8 @@ pub struct Reloadable<C> {
     among_brokers: bool,
     current: ArcSwap<C>,
     state: Mutex<State>,
+    /// Held by whoever changes it, files read meanwhile: what was read first must not come last.
+    changing: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -119,6 +121,7 @@ impl<C> Reloadable<C> {
             among_brokers,
             current: ArcSwap::from_pointee(built.config),
             state: Mutex::new(built.state),
+            changing: Mutex::default(),
         })
     }
 
@@ -146,6 +149,20 @@ impl<C> Reloadable<C> {
     /// # Errors
     /// Why not; then everything is as it was.
     pub fn reconfigure(&self, settings: TlsSettings) -> Result<bool, TlsError> {
+        let _one_at_a_time = self.changing.lock();
+        self.change(settings)
+    }
+
+    /// Reads the files again, if they have changed; answers whether they have.
+    ///
+    /// # Errors
+    /// They cannot be used; then everything is as it was, and it is tried again.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        let _one_at_a_time = self.changing.lock();
+        self.change(self.settings())
+    }
+
+    fn change(&self, settings: TlsSettings) -> Result<bool, TlsError> {
         {
             let state = self.state.lock();
             if state.settings == settings && state.stamps == Stamp::of(&settings) {
@@ -156,14 +173,6 @@ impl<C> Reloadable<C> {
         *self.state.lock() = built.state;
         self.current.store(Arc::new(built.config));
         Ok(true)
-    }
-
-    /// Reads the files again, if they have changed; answers whether they have.
-    ///
-    /// # Errors
-    /// They cannot be used; then everything is as it was, and it is tried again.
-    pub fn reload(&self) -> Result<bool, TlsError> {
-        self.reconfigure(self.settings())
     }
 
     fn next(&self, settings: TlsSettings) -> Result<Built<C>, TlsError> {
