@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn a_first_message_is_a_header_a_token_and_extensions() {
-        let check = |message: &str, expected: Result<(&str, &str, &[(&str, &str)]), MessageError>| {
+        type Parts<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+        let check = |message: &str, expected: Result<Parts<'_>, MessageError>| {
             let found = ClientFirst::parse(message.replace('^', "\u{1}").as_bytes());
             let expected = expected.map(|(authorization_id, token, extensions)| ClientFirst {
                 authorization_id: authorization_id.to_owned(),

@@ -52,10 +52,10 @@ struct OAuthBearerServer {
 
 impl ServerMechanism for OAuthBearerServer {
     fn step(&mut self, client: &[u8]) -> Step {
-        if let Some(told) = self.told.take() {
-            if client == [SEPARATOR] {
-                return Step::Failed(told);
-            }
+        if let Some(told) = self.told.take()
+            && client == [SEPARATOR]
+        {
+            return Step::Failed(told);
         }
         let first = match ClientFirst::parse(client) {
             Ok(first) => first,
