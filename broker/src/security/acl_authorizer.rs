@@ -196,7 +196,7 @@ impl AclAuthorizer {
                 let jitter = u64::from(uuid::Uuid::new_v4().as_bytes()[0]) % BACKOFF_JITTER_MS;
                 tokio::time::sleep(Duration::from_millis(BACKOFF_MS + jitter)).await;
                 current = match self.read(resource).await {
-                    Err(StoreError::SessionExpired { .. }) => continue,
+                    Err(StoreError::SessionExpired) => continue,
                     read => read?,
                 };
             }
@@ -208,7 +208,7 @@ impl AclAuthorizer {
                     StoreError::BadVersion { .. }
                     | StoreError::NoNode { .. }
                     | StoreError::NodeExists { .. }
-                    | StoreError::SessionExpired { .. },
+                    | StoreError::SessionExpired,
                 ) => continue,
                 Err(error) => return Err(error.into()),
             };

@@ -127,10 +127,19 @@ impl Supervisor {
     /// Tries until it is connected; `None` if the server says that the session is gone.
     async fn attach(&self, session: Option<zk::SessionInfo>) -> Option<Arc<Link>> {
         let mut delay = Duration::ZERO;
+        let mut told = false;
         loop {
             match Link::open(self.target.clone(), session.clone()).await {
                 Ok(link) => return Some(Arc::new(link)),
                 Err(zk::Error::SessionExpired) => return None,
+                // Somebody must do something about it, there or here; until then it is tried again.
+                Err(zk::Error::AuthFailed) if !told => {
+                    tracing::error!(
+                        servers = self.target.servers,
+                        "zookeeper does not let this program log in any more"
+                    );
+                    told = true;
+                }
                 Err(error) => {
                     tracing::debug!(%error, servers = self.target.servers, "cannot connect to zookeeper");
                 }
