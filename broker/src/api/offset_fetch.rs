@@ -64,6 +64,8 @@ async fn handle(cx: &RequestContext, request: OffsetFetchRequest) -> OffsetFetch
     match fetch(cx, &request.group_id, asked.clone(), request.require_stable) {
         Ok(fetched) => OffsetFetchResponse::default().with_topics(one_group_topics(fetched)),
         Err(code) if cx.version() >= 2 => OffsetFetchResponse::default().with_error_code(code as i16),
+        // Kafka has no partitions to put this error at, and answers with none.
+        Err(ErrorCode::GroupAuthorizationFailed) => OffsetFetchResponse::default(),
         // Version 1 has no error but those of partitions.
         Err(code) => {
             let refused = asked

@@ -1,5 +1,6 @@
 //! What a stranger sees: our programs, a real ZooKeeper, stock clients.
 
+mod acls;
 mod before_login;
 mod clients;
 mod cluster_tools;
@@ -22,6 +23,7 @@ mod reassignment;
 mod records;
 mod replication;
 mod retention;
+mod rightless;
 mod sasl;
 mod secured;
 mod soak;
