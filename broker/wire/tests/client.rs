@@ -21,6 +21,7 @@ fn options() -> Options {
         request_timeout: Duration::from_secs(10),
         max_response_len: 4096,
         max_in_flight: 4,
+        ..Options::default()
     }
 }
 
