@@ -3,8 +3,15 @@
 use std::path::Path;
 
 use integration_tests::{
-    Authority, Connection, STORE_PASSWORD, Scene, ZooKeeper, eventually, free_port, repository, run_with_input,
+    Authority, Connection, Coordinator, STORE_PASSWORD, Scene, ZooKeeper, eventually, free_port, repository,
+    run_with_input,
 };
+
+const CREATOR: &str = "'sasl,'kafka: cdrwa";
+const READERS: &str = "'sasl,'kafka: cdrwa'world,'anyone: r";
+const EVERYBODY: &str = "'world,'anyone: cdrwa";
+const LINE: &str =
+    "org.apache.zookeeper.server.auth.DigestLoginModule required username=\"kafka\" password=\"secret\";";
 
 /// A ZooKeeper that knows the user `kafka`, on a plain port and on one with TLS.
 struct Secured {
@@ -74,9 +81,6 @@ fn acls(connect: &str, options: &str, paths: &[&str]) -> String {
 
 #[test]
 fn znodes_are_kept_from_others_and_brokers_get_in_by_sasl_and_by_tls() {
-    const CREATOR: &str = "'sasl,'kafka: cdrwa";
-    const READERS: &str = "'sasl,'kafka: cdrwa'world,'anyone: r";
-    const EVERYBODY: &str = "'world,'anyone: cdrwa";
     let scene = Scene::new("zookeeper-security");
     let secured = Secured::start(&scene.directory().join("secured"));
     let connect = secured.connect();
@@ -106,13 +110,12 @@ fn znodes_are_kept_from_others_and_brokers_get_in_by_sasl_and_by_tls() {
     assert_eq!(refused.matches("Insufficient permission").count(), 3, "{refused}");
 
     // The second one comes by TLS, and is told who it is by a key.
-    let line = "org.apache.zookeeper.server.auth.DigestLoginModule required username=\"kafka\" password=\"secret\";";
     let second = by_sasl(2)
         .set(
             "zookeeper.connect",
             &format!("127.0.0.1:{}/secure/kafka", secured.secure_port),
         )
-        .set("ottla.zookeeper.sasl.jaas.config", line)
+        .set("ottla.zookeeper.sasl.jaas.config", LINE)
         .set("zookeeper.ssl.client.enable", "true")
         .set(
             "zookeeper.clientCnxnSocket",
@@ -184,4 +187,38 @@ fn a_broker_that_zookeeper_does_not_know_is_refused_with_a_sentence() {
         ],
         &["cannot connect to zookeeper", "is its certificate trusted"],
     );
+}
+
+#[test]
+fn a_coordinator_logs_in_as_brokers_do() {
+    let scene = Scene::new("zookeeper-coordinator");
+    let secured = Secured::start(&scene.directory().join("secured"));
+    let connect = secured.connect();
+    let keys = [
+        ("zookeeper.connect", connect.as_str()),
+        ("zookeeper.set.acl", "true"),
+        ("ottla.zookeeper.sasl.jaas.config", LINE),
+    ];
+    let coordinator = Coordinator::start(&scene, 100_001, &keys);
+    eventually(20, "the coordinator is the controller", || {
+        let log = coordinator.log();
+        match log.contains("elected as the controller") {
+            true => Ok(()),
+            false => Err(log),
+        }
+    });
+    let setup = keys
+        .iter()
+        .fold(scene.broker(1), |setup, (key, value)| setup.set(key, value));
+    setup.start().create_topic("t", 1, &[]);
+    let found = acls(
+        &secured.zookeeper.connect(),
+        &options(scene.directory(), "secret"),
+        &[
+            "/secure",
+            "/secure/kafka/controller_epoch",
+            "/secure/kafka/brokers/topics/t/partitions/0/state",
+        ],
+    );
+    assert_eq!(found, [READERS; 3].concat());
 }
