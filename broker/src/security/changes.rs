@@ -155,3 +155,28 @@ async fn purge(store: &Store, parent: &str, numbered: Vec<(u64, String)>, now: M
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_session_reads_everything_only_if_notices_may_be_gone() {
+        let check = |name: &str, last: Option<u64>, there: &[u64], missed: bool| {
+            let notices = Notices {
+                path: acl::LITERAL_CHANGES_PATH,
+                decode: ResourcePattern::decode_literal_change,
+                last,
+                generation: Some(1),
+            };
+            let numbered: Vec<(u64, String)> = there.iter().map(|number| (*number, String::new())).collect();
+            assert_eq!(notices.may_have_missed(&numbered), missed, "{name}");
+        };
+        check("none was ever seen, the first is there", None, &[0, 1], false);
+        check("none was ever seen, the first is gone", None, &[3], true);
+        check("none is there: all may be purged", Some(4), &[], true);
+        check("the last seen is still there", Some(4), &[4, 5], false);
+        check("the next is there", Some(4), &[5, 6], false);
+        check("the next is gone", Some(4), &[6], true);
+    }
+}
