@@ -246,12 +246,12 @@ mod tests {
         );
         check(&[], true, &[]);
         check(
-            &[user_a.clone()],
+            std::slice::from_ref(&user_a),
             false,
             &["users/a", "users/a/clients/c", "users/a/clients/<default>"],
         );
-        check(&[user_a.clone()], true, &["users/a"]);
-        check(&[any_user.clone()], true, &["users/a", "users/<default>"]);
+        check(std::slice::from_ref(&user_a), true, &["users/a"]);
+        check(std::slice::from_ref(&any_user), true, &["users/a", "users/<default>"]);
         check(&[user_a, default_client.clone()], true, &["users/a/clients/<default>"]);
         check(&[default_client], true, &["clients/<default>"]);
         check(&[component(IP, EXACT, Some("1.2.3.4"))], true, &["ips/1.2.3.4"]);

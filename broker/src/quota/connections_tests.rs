@@ -94,25 +94,25 @@ async fn an_address_with_too_many_is_refused_at_once() {
     let _again = place(&quotas, OUT, 1).await;
 }
 
+/// The task that serves a connection.
+struct Client(tokio::task::JoinHandle<()>);
+
 #[tokio::test]
 async fn a_broker_gets_in_and_the_client_that_was_idle_longest_must_go() {
     let quotas = quotas(|limits| limits.max = 2);
-    let client = |from| {
-        let quotas = Arc::clone(&quotas);
-        async move {
-            let place = place(&quotas, OUT, from).await;
-            let id = place.id();
-            place.touch(Instant::now() + Duration::from_secs(u64::from(from)));
-            let task = tokio::spawn(async move {
-                let _place = place;
-                std::future::pending::<()>().await;
-            });
-            quotas.serve_by(id, task.abort_handle());
-            task
-        }
+    let client = async |from: u8| {
+        let place = place(&quotas, OUT, from).await;
+        let id = place.id();
+        place.touch(Instant::now() + Duration::from_secs(u64::from(from)));
+        let task = tokio::spawn(async move {
+            let _place = place;
+            std::future::pending::<()>().await;
+        });
+        quotas.serve_by(id, task.abort_handle());
+        Client(task)
     };
-    let recent = client(9).await;
-    let idle = client(1).await;
+    let Client(recent) = client(9).await;
+    let Client(idle) = client(1).await;
     let _broker = place(&quotas, IN, 1).await;
     assert!(idle.await.unwrap_err().is_cancelled());
     assert!(!recent.is_finished());
