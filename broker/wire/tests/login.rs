@@ -1,5 +1,7 @@
 //! Our own logins against a peer that plays a broker: who gets in, and what is said of who does not.
 
+#![allow(clippy::unwrap_used)] // A failed step fails the test.
+
 use std::time::Duration;
 
 use broker_security::sasl::{PlainUsers, ServerFactory, Step, jaas};
