@@ -1,3 +1,5 @@
+//! Tokens as managers and logins use them.
+
 use super::*;
 
 const DAY: i64 = 86_400_000;

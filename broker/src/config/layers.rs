@@ -4,8 +4,9 @@
 //! tree (`broker.id` and `broker.id.generation.enable` both live). Values stay texts; `BrokerConfig` reads them.
 //!
 //! Environment: `KAFKA_X_Y` and `KAFKA_CFG_X_Y` mean `x.y`; `__` is `-`, `___` is `_`. It is always read, as the images
-//! do; a variable counts only if what it spells is a key (or `listener.name.…`), so `KAFKA_HOME` or the variables which
-//! Kubernetes sets for a service called `kafka` do no harm. An empty variable counts as not set.
+//! do; a variable counts only if what it spells is a key (or `listener.name.…`, or one of the authorizer's), so
+//! `KAFKA_HOME` or the variables which Kubernetes sets for a service called `kafka` do no harm. An empty variable counts
+//! as not set.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -206,10 +207,12 @@ fn environment_key(name: &str) -> Option<String> {
         rest = &rest[length..];
     }
     // Not a plain look-up: `zookeeper.clientCnxnSocket` has a capital letter.
-    if let Some(known) = keys::KEYS.iter().find(|known| known.name.eq_ignore_ascii_case(&key)) {
-        return Some(known.name.to_owned());
+    let mut known = keys::KEYS.iter().chain(keys::OWN_KEYS).map(|key| key.name);
+    if let Some(known) = known.find(|known| known.eq_ignore_ascii_case(&key)) {
+        return Some(known.to_owned());
     }
-    key.starts_with("listener.name.").then_some(key)
+    // The authorizer's keys are not among the broker's own.
+    (key.starts_with("listener.name.") || crate::security::AUTHORIZER_KEYS.contains(&key.as_str())).then_some(key)
 }
 
 /// `INTERNAL://kafka:29092` becomes `INTERNAL://0.0.0.0:29092`; what cannot be read is left for the reader to refuse.
@@ -247,6 +250,12 @@ mod tests {
             "KAFKA_LISTENER_NAME_MY___NET_SSL_CLIENT_AUTH",
             Some("listener.name.my_net.ssl.client.auth"),
         );
+        check("KAFKA_SUPER_USERS", Some("super.users"));
+        check(
+            "KAFKA_ALLOW_EVERYONE_IF_NO_ACL_FOUND",
+            Some("allow.everyone.if.no.acl.found"),
+        );
+        check("KAFKA_CONTROLLER_ELIGIBLE", Some("controller.eligible"));
         check("KAFKA_HOME", None);
         check("KAFKA_PORT_9092_TCP", None);
         check("KAFKA_", None);

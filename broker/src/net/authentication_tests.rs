@@ -1,3 +1,5 @@
+//! Logins frame by frame: what is taken when, and what a failure looks like.
+
 use std::net::{Ipv4Addr, SocketAddr};
 
 use broker_security::sasl::jaas;

@@ -1,3 +1,5 @@
+//! Places for connections: who waits, who is refused, who is pushed out.
+
 use std::net::Ipv4Addr;
 
 use super::*;

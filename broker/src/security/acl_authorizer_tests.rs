@@ -1,3 +1,5 @@
+//! Rules read from, written to and followed in a tree in memory.
+
 use broker_security::principal::KafkaPrincipal;
 use zk_schema_store::MemoryTree;
 

@@ -1,3 +1,5 @@
+//! Delegation tokens kept in a tree in memory.
+
 use zk_schema_store::MemoryTree;
 
 use super::changes::{Seen, pass};

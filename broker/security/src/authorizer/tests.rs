@@ -1,3 +1,5 @@
+//! What is decided, as tables, and the index against a naive scan.
+
 use core::net::Ipv4Addr;
 use std::time::Instant;
 

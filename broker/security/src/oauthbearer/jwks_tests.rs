@@ -1,3 +1,5 @@
+//! Key sets as issuers publish them, and others.
+
 use super::*;
 use proptest::prelude::*;
 

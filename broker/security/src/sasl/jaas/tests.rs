@@ -1,3 +1,5 @@
+//! JAAS lines and files as Java reads them, and noise.
+
 use proptest::prelude::*;
 
 use super::*;

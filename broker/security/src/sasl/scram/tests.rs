@@ -1,3 +1,5 @@
+//! SCRAM against the RFCs' vectors, Kafka's credentials, and those who tamper.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
