@@ -178,13 +178,16 @@ mod tests {
         let reader = Reader::default();
         let (queue, flusher) = start(reader.clone()).unwrap();
         let still = reader.0.lock();
+        // Long enough that what the thread gathers for one write, however fast it is, and what is queued are not all.
+        let line = "x".repeat(99);
+        assert!(QUEUED_LINES_MAX * line.len() > WRITE_BYTES);
         for _ in 0..3 * QUEUED_LINES_MAX {
-            log(&queue, "x\n");
+            log(&queue, &format!("{line}\n"));
         }
         MutexGuard::unlock_fair(still);
         drop(flusher);
         let text = String::from_utf8(reader.0.lock().clone()).unwrap();
-        let written = text.lines().filter(|line| *line == "x").count();
+        let written = text.lines().filter(|found| *found == line).count();
         let lost: usize = text
             .lines()
             .filter_map(|line| line.strip_suffix(" log lines were lost: stdout is not read"))
