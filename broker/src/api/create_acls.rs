@@ -6,27 +6,15 @@ use broker_wire::ErrorCode;
 use indexmap::IndexMap;
 use kafka_protocol::messages::create_acls_request::AclCreation;
 use kafka_protocol::messages::create_acls_response::AclCreationResult;
-use kafka_protocol::messages::{ApiKey, CreateAclsRequest, CreateAclsResponse};
+use kafka_protocol::messages::{CreateAclsRequest, CreateAclsResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::acl_requests::{ANY, UNKNOWN, binding, is_only_for_filters, pattern_type_code};
-use super::{Api, RequestContext};
+use super::{Api, RequestContext, api};
 use crate::net::Reply;
 use crate::security::{AclEntry, CLUSTER_NAME, Operation, PatternType, ResourcePattern, ResourceType};
 
-pub(super) const API: Api = Api {
-    key: ApiKey::CreateAcls as i16,
-    min_version: 0,
-    max_version: 3,
-    serve: |cx, body| {
-        Box::pin(async move {
-            match cx.decode(body) {
-                Ok(request) => handle(&cx, request).await,
-                Err(malformed) => Reply::Close(malformed.to_string()),
-            }
-        })
-    },
-};
+pub(super) const API: Api = api!(CreateAcls, 0..=3, replies handle);
 
 /// Why one is refused, in Kafka's words.
 type Refusal = (ErrorCode, Option<&'static str>);

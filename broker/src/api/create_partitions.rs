@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use broker_wire::ErrorCode;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
-use kafka_protocol::messages::{ApiKey, CreatePartitionsRequest, CreatePartitionsResponse, TopicName};
+use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse, TopicName};
 use model::BrokerId;
 use zk_schema::admin::delete_topic_path;
 use zk_schema::brokers::topics::ReplicaAssignment;
 
 use super::text::wire;
-use super::{Api, RequestContext, throttle, topic_wait};
+use super::{Api, RequestContext, api, throttle, topic_wait};
 use crate::clock;
 use crate::metadata::MetadataImage;
 use crate::net::Reply;
@@ -25,19 +25,7 @@ use crate::security::{Operation, ResourceType};
 use crate::zookeeper::AdminError;
 use crate::zookeeper::topics::{MorePartitions, add_partitions};
 
-pub(super) const API: Api = Api {
-    key: ApiKey::CreatePartitions as i16,
-    min_version: 0,
-    max_version: 3,
-    serve: |cx, body| {
-        Box::pin(async move {
-            match cx.decode(body) {
-                Ok(request) => handle(&cx, request).await,
-                Err(malformed) => Reply::Close(malformed.to_string()),
-            }
-        })
-    },
-};
+pub(super) const API: Api = api!(CreatePartitions, 0..=3, replies handle);
 
 /// The first version that can be refused for a quota's sake (KIP-599).
 const REFUSES_SINCE: i16 = 3;

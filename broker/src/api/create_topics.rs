@@ -11,12 +11,12 @@ use broker_log::LogConfig;
 use broker_wire::ErrorCode;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
-use kafka_protocol::messages::{ApiKey, CreateTopicsRequest, CreateTopicsResponse, TopicName};
+use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse, TopicName};
 use model::{BrokerId, TopicId};
 use uuid::Uuid;
 
 use super::text::wire;
-use super::{Api, RequestContext, config_entries, throttle, topic_wait};
+use super::{Api, RequestContext, api, config_entries, throttle, topic_wait};
 use crate::clock;
 use crate::metadata::MetadataImage;
 use crate::net::Reply;
@@ -26,19 +26,7 @@ use crate::zookeeper::AdminError;
 use crate::zookeeper::assignment::{Candidate, Start, assign};
 use crate::zookeeper::topics::{self, NewTopic};
 
-pub(super) const API: Api = Api {
-    key: ApiKey::CreateTopics as i16,
-    min_version: 0,
-    max_version: 7,
-    serve: |cx, body| {
-        Box::pin(async move {
-            match cx.decode(body) {
-                Ok(request) => handle(&cx, request).await,
-                Err(malformed) => Reply::Close(malformed.to_string()),
-            }
-        })
-    },
-};
+pub(super) const API: Api = api!(CreateTopics, 0..=7, replies handle);
 
 /// "Use the broker's default". Source: Kafka `CreateTopicsRequest.NO_NUM_PARTITIONS`, `NO_REPLICATION_FACTOR`.
 const UNSET: i32 = -1;

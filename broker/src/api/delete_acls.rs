@@ -4,28 +4,16 @@
 
 use broker_wire::ErrorCode;
 use kafka_protocol::messages::delete_acls_response::{DeleteAclsFilterResult, DeleteAclsMatchingAcl};
-use kafka_protocol::messages::{ApiKey, DeleteAclsRequest, DeleteAclsResponse};
+use kafka_protocol::messages::{DeleteAclsRequest, DeleteAclsResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::acl_requests::{WireFilter, pattern_type_code, permission_code, resource_type_code};
 use super::text::wire;
-use super::{Api, RequestContext};
+use super::{Api, RequestContext, api};
 use crate::net::Reply;
 use crate::security::{Deleted, Operation, operation_code};
 
-pub(super) const API: Api = Api {
-    key: ApiKey::DeleteAcls as i16,
-    min_version: 0,
-    max_version: 3,
-    serve: |cx, body| {
-        Box::pin(async move {
-            match cx.decode(body) {
-                Ok(request) => handle(&cx, request).await,
-                Err(malformed) => Reply::Close(malformed.to_string()),
-            }
-        })
-    },
-};
+pub(super) const API: Api = api!(DeleteAcls, 0..=3, replies handle);
 
 async fn handle(cx: &RequestContext, request: DeleteAclsRequest) -> Reply {
     let mut filters = Vec::with_capacity(request.filters.len());

@@ -7,12 +7,12 @@
 
 use broker_wire::ErrorCode;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
-use kafka_protocol::messages::{ApiKey, DeleteTopicsRequest, DeleteTopicsResponse, TopicName};
+use kafka_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse, TopicName};
 use model::TopicId;
 use uuid::Uuid;
 
 use super::text::wire;
-use super::{Api, RequestContext, throttle, topic_wait};
+use super::{Api, RequestContext, api, throttle, topic_wait};
 use crate::clock;
 use crate::metadata::MetadataImage;
 use crate::net::Reply;
@@ -20,19 +20,7 @@ use crate::quota::Mutations;
 use crate::security::{Operation, ResourceType};
 use crate::zookeeper::topics;
 
-pub(super) const API: Api = Api {
-    key: ApiKey::DeleteTopics as i16,
-    min_version: 0,
-    max_version: 6,
-    serve: |cx, body| {
-        Box::pin(async move {
-            match cx.decode(body) {
-                Ok(request) => handle(&cx, request).await,
-                Err(malformed) => Reply::Close(malformed.to_string()),
-            }
-        })
-    },
-};
+pub(super) const API: Api = api!(DeleteTopics, 0..=6, replies handle);
 
 /// The first version that can be refused for a quota's sake (KIP-599).
 const REFUSES_SINCE: i16 = 5;

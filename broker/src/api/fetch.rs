@@ -13,14 +13,14 @@ use bytes::Bytes;
 use kafka_protocol::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
-use kafka_protocol::messages::{ApiKey, BrokerId as WireBrokerId, FetchRequest, FetchResponse, ProducerId, TopicName};
+use kafka_protocol::messages::{BrokerId as WireBrokerId, FetchRequest, FetchResponse, ProducerId, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use model::{BrokerEpoch, BrokerId, LeaderEpoch, Millis, Offset, TopicId};
 use tracing::warn;
 use uuid::Uuid;
 
 use super::leader_hint::leader_hint;
-use super::{Api, RequestContext, error_code, throttle};
+use super::{Api, RequestContext, api, error_code, throttle};
 use crate::clock;
 use crate::config::RACK_AWARE_SELECTOR;
 use crate::delayed::Waiter;
@@ -30,19 +30,7 @@ use crate::net::{FilePart, Reply};
 use crate::partition::{Isolation, Partition, PartitionError, Read, ReadSpec};
 use crate::security::{Operation, ResourceType};
 
-pub(super) const API: Api = Api {
-    key: ApiKey::Fetch as i16,
-    min_version: 0,
-    max_version: 17,
-    serve: |cx, body| {
-        Box::pin(async move {
-            match cx.decode(body) {
-                Ok(request) => handle(&cx, request).await,
-                Err(malformed) => Reply::Close(malformed.to_string()),
-            }
-        })
-    },
-};
+pub(super) const API: Api = api!(Fetch, 0..=17, replies handle);
 
 /// Who fetches, and how.
 struct Fetcher {

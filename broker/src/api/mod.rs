@@ -109,20 +109,27 @@ impl Api {
     }
 }
 
-/// Declares an [`Api`] whose handler takes the decoded request and returns the response.
+/// Declares an [`Api`] whose handler takes the decoded request and returns the response, or (`replies`) makes the reply
+/// itself.
 macro_rules! api {
     ($key:ident, $min:literal ..= $max:literal, $handle:path) => {
+        $crate::api::api!(@ $key, $min..=$max, |cx, request| {
+            let response = $handle(&cx, request).await;
+            cx.reply(&response)
+        })
+    };
+    ($key:ident, $min:literal ..= $max:literal, replies $handle:path) => {
+        $crate::api::api!(@ $key, $min..=$max, |cx, request| $handle(&cx, request).await)
+    };
+    (@ $key:ident, $min:literal ..= $max:literal, |$cx:ident, $request:ident| $reply:expr) => {
         $crate::api::Api {
             key: kafka_protocol::messages::ApiKey::$key as i16,
             min_version: $min,
             max_version: $max,
-            serve: |cx, body| {
+            serve: |$cx, body| {
                 Box::pin(async move {
-                    match cx.decode(body) {
-                        Ok(request) => {
-                            let response = $handle(&cx, request).await;
-                            cx.reply(&response)
-                        }
+                    match $cx.decode(body) {
+                        Ok($request) => $reply,
                         Err(malformed) => $crate::net::Reply::Close(malformed.to_string()),
                     }
                 })

@@ -15,14 +15,14 @@ use kafka_protocol::messages::produce_request::PartitionProduceData;
 use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
-use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse, TransactionalId};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TransactionalId};
 use kafka_protocol::protocol::StrBytes;
 use model::{Millis, Offset, TopicPartition, is_internal_topic};
 use smallvec::SmallVec;
 use tracing::info;
 
 use super::leader_hint::leader_hint;
-use super::{Api, RequestContext, error_code, throttle};
+use super::{Api, RequestContext, api, error_code, throttle};
 use crate::clock;
 use crate::delayed::Waiter;
 use crate::metadata::MetadataImage;
@@ -30,19 +30,7 @@ use crate::net::Reply;
 use crate::partition::{Partition, PartitionError, Required};
 use crate::security::{Operation, ResourceType};
 
-pub(super) const API: Api = Api {
-    key: ApiKey::Produce as i16,
-    min_version: 0,
-    max_version: 11,
-    serve: |cx, body| {
-        Box::pin(async move {
-            match cx.decode(body) {
-                Ok(request) => handle(&cx, request).await,
-                Err(malformed) => Reply::Close(malformed.to_string()),
-            }
-        })
-    },
-};
+pub(super) const API: Api = api!(Produce, 0..=11, replies handle);
 
 /// The client id under which Kafka's own tools may write to internal topics. Source: Kafka `AdminUtils`.
 const ADMIN_CLIENT_ID: &str = "__admin_client";

@@ -24,7 +24,7 @@ const INLINE_FILE: usize = 32 * 1024;
 const FILE_CHUNK: usize = 1024 * 1024;
 
 /// At most so many pieces go into one vectored write.
-const MAX_SLICES: usize = 64;
+pub(super) const MAX_SLICES: usize = 64;
 
 /// Writes these frames, in order.
 pub(super) async fn write_all(stream: &TcpStream, frames: &mut Vec<Bytes>) -> io::Result<()> {
@@ -47,22 +47,31 @@ pub(super) async fn write_all(stream: &TcpStream, frames: &mut Vec<Bytes>) -> io
                     .await?
             }
         };
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        let mut left = written;
-        while left > 0 {
-            let frame = &mut frames[done];
-            let taken = left.min(frame.len());
-            frame.advance(taken);
-            left -= taken;
-            if frame.is_empty() {
-                done += 1;
-            }
-        }
+        done = after_write(frames, done, written)?;
     }
     frames.clear();
     Ok(())
+}
+
+/// Takes off what has been written of `frames[done..]`; how many frames are done now.
+///
+/// # Errors
+/// Nothing was written: the socket takes no more.
+pub(super) fn after_write(frames: &mut [Bytes], mut done: usize, written: usize) -> io::Result<usize> {
+    if written == 0 {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    let mut left = written;
+    while left > 0 {
+        let frame = &mut frames[done];
+        let taken = left.min(frame.len());
+        frame.advance(taken);
+        left -= taken;
+        if frame.is_empty() {
+            done += 1;
+        }
+    }
+    Ok(done)
 }
 
 /// Writes what is gathered in `frames`, then the parts of one reply, in order.

@@ -6,7 +6,7 @@
 use std::io::{self, IoSlice};
 
 use broker_wire::placeholder::Part;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -16,9 +16,6 @@ use super::send;
 
 /// Four records of TLS: as much as rustls encrypts before it writes.
 const CHUNK: usize = 64 * 1024;
-
-/// At most so many pieces are gathered into one write.
-const MAX_SLICES: usize = 64;
 
 /// Writes these frames, in order, and sees that they leave.
 pub(super) async fn write_all(stream: &mut TlsStream<TcpStream>, frames: &mut Vec<Bytes>) -> io::Result<()> {
@@ -63,22 +60,11 @@ async fn encrypt(stream: &mut TlsStream<TcpStream>, frames: &mut Vec<Bytes>) -> 
     while done < frames.len() {
         let slices: Vec<IoSlice<'_>> = frames[done..]
             .iter()
-            .take(MAX_SLICES)
+            .take(send::MAX_SLICES)
             .map(|frame| IoSlice::new(frame))
             .collect();
-        let mut left = stream.write_vectored(&slices).await?;
-        if left == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        while left > 0 {
-            let frame = &mut frames[done];
-            let taken = left.min(frame.len());
-            frame.advance(taken);
-            left -= taken;
-            if frame.is_empty() {
-                done += 1;
-            }
-        }
+        let written = stream.write_vectored(&slices).await?;
+        done = send::after_write(frames, done, written)?;
     }
     frames.clear();
     Ok(())
