@@ -11,6 +11,7 @@
 pub mod append;
 pub mod batch;
 pub mod compress;
+pub mod convert;
 pub mod producer;
 
 pub mod checkpoint;

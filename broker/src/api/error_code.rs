@@ -1,6 +1,7 @@
 //! Which of our failures becomes which of Kafka's error codes. The only such place.
 
 use broker_log::append;
+use broker_log::convert::ConvertError;
 use broker_log::producer::ProducerError;
 use broker_log::{AppendError, ReadError};
 use broker_security::delegation_token::TokenError;
@@ -58,14 +59,14 @@ pub fn of_refusal(refusal: &append::AppendError) -> ErrorCode {
             ErrorCode::InvalidRecord
         }
         Refusal::InvalidTimestamp { .. } => ErrorCode::InvalidTimestamp,
-        Refusal::Framing(_) | Refusal::Corrupt { .. } => ErrorCode::CorruptMessage,
+        Refusal::Framing(_) | Refusal::Corrupt { .. } | Refusal::CorruptMessage => ErrorCode::CorruptMessage,
         // A leader never sees the last two: they refuse what a follower copies.
         Refusal::Decompress(_)
         | Refusal::Compress(_)
+        | Refusal::Unconvertible(_)
         | Refusal::OffsetsOutOfOrder { .. }
         | Refusal::UnexpectedOffset { .. } => ErrorCode::UnknownServerError,
         Refusal::UnsupportedCompressionType { .. } => ErrorCode::UnsupportedCompressionType,
-        Refusal::UnsupportedForMessageFormat { .. } => ErrorCode::UnsupportedForMessageFormat,
         Refusal::MessageTooLarge { .. } => ErrorCode::MessageTooLarge,
         Refusal::RecordListTooLarge { .. } => ErrorCode::RecordListTooLarge,
         Refusal::Producer(refusal) => of_producer(refusal),
@@ -88,6 +89,19 @@ pub fn of_read(error: &ReadError) -> ErrorCode {
         ReadError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         ReadError::Disk(_) | ReadError::Offline(_) => ErrorCode::KafkaStorageError,
         ReadError::Corrupt { .. } => ErrorCode::CorruptMessage,
+    }
+}
+
+/// The code for records that have no form in the format that an old consumer asks for.
+pub fn of_conversion(error: &ConvertError) -> ErrorCode {
+    match error {
+        ConvertError::Zstd => ErrorCode::UnsupportedCompressionType,
+        ConvertError::Framing(_)
+        | ConvertError::Record(_)
+        | ConvertError::Message(_)
+        | ConvertError::Decompress(_) => ErrorCode::CorruptMessage,
+        ConvertError::Compress(_) => ErrorCode::UnknownServerError,
+        ConvertError::Disk(_) => ErrorCode::KafkaStorageError,
     }
 }
 

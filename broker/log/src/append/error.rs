@@ -75,12 +75,12 @@ pub enum AppendError {
         /// The request's version.
         api_version: i16,
     },
-    /// → UNSUPPORTED_FOR_MESSAGE_FORMAT (43). Formats 0 and 1 cannot be converted yet.
-    #[error("message format {magic} is not supported")]
-    UnsupportedForMessageFormat {
-        /// The format.
-        magic: i8,
-    },
+    /// → CORRUPT_MESSAGE (2). A message inside a compressed one of format 0 or 1 is broken.
+    #[error("a message inside a compressed one is corrupt")]
+    CorruptMessage,
+    /// → UNKNOWN_SERVER_ERROR (−1), as Kafka answers it. A message of format 0 or 1 that no batch of format 2 can hold.
+    #[error("a message of an old format cannot be converted: {0}")]
+    Unconvertible(&'static str),
     /// → MESSAGE_TOO_LARGE (10).
     #[error("the record batch has {size} bytes, more than the maximum of {max}")]
     MessageTooLarge {
@@ -167,7 +167,8 @@ impl AppendError {
             | Self::InvalidTimestamp { .. }
             | Self::Decompress(_)
             | Self::Compress(_)
-            | Self::UnsupportedForMessageFormat { .. }
+            | Self::CorruptMessage
+            | Self::Unconvertible(_)
             | Self::Producer(_)
             | Self::OffsetsOutOfOrder { .. }
             | Self::UnexpectedOffset { .. } => true,

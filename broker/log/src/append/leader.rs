@@ -5,7 +5,7 @@ use model::{Millis, Offset, TopicPartition};
 use smallvec::smallvec;
 
 use super::walk::{Rules, walk_compressed, walk_plain};
-use super::{AppendConfig, AppendError, DuplicateBatch, Origin, Plan, PlannedBatch, Tail, Write, rewrite};
+use super::{AppendConfig, AppendError, DuplicateBatch, Origin, Plan, PlannedBatch, Tail, Write, legacy, rewrite};
 use crate::batch::{Batch, BatchHeader, EndTransactionMarker, Entries, Entry, HEADER_LEN, TimestampType};
 use crate::compress::{Compression, CompressionType, DecompressError};
 use crate::producer::{Changes, ProducerError};
@@ -49,17 +49,24 @@ impl Validated {
         origin: Origin,
         now: Millis,
     ) -> Result<Option<Self>, AppendError> {
-        let Some(batch) = the_batch(records, config, origin)? else {
-            return Ok(None);
-        };
-        check_claims(&batch, topic_partition, origin)?;
-        let marker = marker(&batch, origin)?;
         let rules = Rules {
             topic_partition,
             config,
             now,
         };
-        let (mut header, body) = check_records(records, &batch, &rules)?;
+        let (mut header, body, marker) = match the_batch(records, config, origin)? {
+            None => return Ok(None),
+            Some(Sent::Batch(batch)) => {
+                check_claims(&batch, topic_partition, origin)?;
+                let marker = marker(&batch, origin)?;
+                let (header, body) = check_records(records, &batch, &rules)?;
+                (header, body, marker)
+            }
+            Some(Sent::Legacy { magic }) => {
+                let (header, body) = legacy::up_convert(records, magic, &rules)?;
+                (header, body, None)
+            }
+        };
 
         let size = HEADER_LEN + body.len();
         if size > config.segment_bytes {
@@ -132,10 +139,21 @@ impl Validated {
     }
 }
 
-/// The one batch that `records` must be, whole and with a good checksum.
+/// What a client or a coordinator sends.
+enum Sent<'a> {
+    /// One batch of format 2.
+    Batch(Batch<'a>),
+    /// Entries of an older format, of which the first has been looked at.
+    Legacy {
+        /// The first one's format.
+        magic: i8,
+    },
+}
+
+/// The one batch that `records` must be, whole and with a good checksum; before version 3, messages of older formats.
 ///
 /// Source: Kafka 3.9 `ProduceRequest.validateRecords`, then `UnifiedLog.analyzeAndValidateRecords`, in that order.
-fn the_batch<'a>(records: &'a Bytes, config: &AppendConfig, origin: Origin) -> Result<Option<Batch<'a>>, AppendError> {
+fn the_batch<'a>(records: &'a Bytes, config: &AppendConfig, origin: Origin) -> Result<Option<Sent<'a>>, AppendError> {
     let api_version = match origin {
         Origin::Client { api_version } => Some(api_version),
         Origin::Coordinator | Origin::Replication => None,
@@ -168,6 +186,10 @@ fn the_batch<'a>(records: &'a Bytes, config: &AppendConfig, origin: Origin) -> R
         ));
     }
 
+    let Entry::Batch(batch) = first else {
+        return Ok(Some(Sent::Legacy { magic: first.magic() }));
+    };
+    let has_second = second.is_some();
     for entry in Some(first).into_iter().chain(second) {
         let base_offset = entry.base_offset();
         if api_version.is_some() && entry.magic() >= 2 && base_offset != Some(Offset::ZERO) {
@@ -177,14 +199,13 @@ fn the_batch<'a>(records: &'a Bytes, config: &AppendConfig, origin: Origin) -> R
         }
         check_bytes(&entry, config)?;
     }
-    match (first, second) {
-        (Entry::Legacy(entry), _) => Err(AppendError::UnsupportedForMessageFormat { magic: entry.magic() }),
-        (Entry::Batch(_), Some(_)) => Err(AppendError::InvalidRecord("there is more than one batch".to_owned())),
-        (Entry::Batch(batch), None) => Ok(Some(batch)),
+    if has_second {
+        return Err(AppendError::InvalidRecord("there is more than one batch".to_owned()));
     }
+    Ok(Some(Sent::Batch(batch)))
 }
 
-fn check_bytes(entry: &Entry<'_>, config: &AppendConfig) -> Result<(), AppendError> {
+pub(super) fn check_bytes(entry: &Entry<'_>, config: &AppendConfig) -> Result<(), AppendError> {
     let size = entry.size();
     if size > config.max_message_bytes {
         return Err(AppendError::MessageTooLarge {

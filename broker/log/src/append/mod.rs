@@ -3,10 +3,11 @@
 //! Pure: [`plan_leader`] and [`plan_follower`] look at the records, at the log's tail and at its producers, and return
 //! a [`Plan`] that leaves its executor no choice. Offsets and leader epoch are assigned in a copy of each batch's
 //! 61-byte header; the records themselves are not copied, they stay a slice of the buffer they arrived in, unless
-//! the topic's `compression.type` or broken offsets inside ask for them to be written anew.
+//! the topic's `compression.type` or broken offsets inside ask for them to be written anew, or they come in a format from
+//! before Kafka 0.11: logs hold format 2 alone (what `message.format.version` says is ignored, as in Kafka since 3.0).
 //!
 //! Does not check who may write, which producer ids a coordinator has given out, or whether a transaction is open at its
-//! coordinator: callers do. Formats 0 and 1 from clients are refused until they can be converted.
+//! coordinator: callers do.
 //!
 //! Invariants: the offsets of a leader's write are consecutive from the log end offset; every record that is acknowledged
 //! has been parsed; work and memory are bounded by [`AppendConfig`], whatever the bytes say.
@@ -16,6 +17,7 @@
 mod error;
 mod follower;
 mod leader;
+mod legacy;
 mod rewrite;
 #[cfg(test)]
 mod tests;

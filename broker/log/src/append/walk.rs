@@ -9,7 +9,7 @@ use std::io::Read;
 use model::{Millis, Offset, TopicPartition};
 
 use super::{AppendConfig, AppendError, RecordRefusal};
-use crate::batch::{BatchHeader, RecordError, TimestampType, varint};
+use crate::batch::{BatchHeader, LegacyMessage, RecordError, TimestampType, varint};
 use crate::compress::{CompressError, CompressionType, Decoder, DecompressError, Encoder};
 
 /// What a record is held against.
@@ -187,7 +187,8 @@ fn skip_headers(count: i32, source: &mut impl Source, end: u64) -> Result<(), Wa
 }
 
 /// Why one record may not be written.
-enum Refusal {
+pub(super) enum Refusal {
+    /// → INVALID_RECORD: no key where one is needed, or a wrong format inside a wrapper.
     Key(String),
     Timestamp(String),
 }
@@ -205,22 +206,11 @@ impl Rules<'_> {
     ) -> Option<Refusal> {
         let config = self.config;
         if config.compacted && key.is_none() {
-            return Some(Refusal::Key(format!(
-                "Compacted topic cannot accept message without key in topic partition {}",
-                self.topic_partition
-            )));
+            return Some(self.without_key());
         }
         let offset = Offset(header.base_offset().0.wrapping_add(i64::from(head.offset_delta)));
         if config.timestamp_type == TimestampType::CreateTime && timestamp != Millis::NONE {
-            let age = self.now.0.wrapping_sub(timestamp.0);
-            if age > config.timestamp_before_max.0 || age.wrapping_neg() > config.timestamp_after_max.0 {
-                return Some(Refusal::Timestamp(format!(
-                    "Timestamp {timestamp} of message with offset {offset} is out of range. The timestamp should be \
-                     within [{}, {}]",
-                    self.now.0.wrapping_sub(config.timestamp_before_max.0),
-                    self.now.0.wrapping_add(config.timestamp_after_max.0)
-                )));
-            }
+            return self.out_of_range(timestamp, offset);
         } else if header.timestamp_type() == TimestampType::LogAppendTime {
             return Some(Refusal::Timestamp(format!(
                 "Invalid timestamp type in message DefaultRecord(offset={offset}, timestamp={timestamp}, key={} bytes, \
@@ -231,18 +221,66 @@ impl Rules<'_> {
         }
         None
     }
+
+    /// The same for a message of an older format, in an entry whose timestamps are of this type.
+    pub(super) fn refuse_message(&self, message: &LegacyMessage<'_>, timestamp_type: TimestampType) -> Option<Refusal> {
+        if self.config.compacted && message.key.is_none() {
+            return Some(self.without_key());
+        }
+        if self.config.timestamp_type == TimestampType::CreateTime && message.timestamp != Millis::NONE {
+            return self.out_of_range(message.timestamp, message.offset);
+        }
+        (timestamp_type == TimestampType::LogAppendTime).then(|| {
+            Refusal::Timestamp(format!(
+                "Invalid timestamp type in message LegacyRecord(offset={}, timestamp={}). Producer should not set \
+                 timestamp type to LogAppendTime.",
+                message.offset, message.timestamp
+            ))
+        })
+    }
+
+    #[cold]
+    fn without_key(&self) -> Refusal {
+        Refusal::Key(format!(
+            "Compacted topic cannot accept message without key in topic partition {}",
+            self.topic_partition
+        ))
+    }
+
+    #[inline]
+    fn out_of_range(&self, timestamp: Millis, offset: Offset) -> Option<Refusal> {
+        let config = self.config;
+        let age = self.now.0.wrapping_sub(timestamp.0);
+        (age > config.timestamp_before_max.0 || age.wrapping_neg() > config.timestamp_after_max.0).then(|| {
+            Refusal::Timestamp(format!(
+                "Timestamp {timestamp} of message with offset {offset} is out of range. The timestamp should be within \
+                 [{}, {}]",
+                self.now.0.wrapping_sub(config.timestamp_before_max.0),
+                self.now.0.wrapping_add(config.timestamp_after_max.0)
+            ))
+        })
+    }
 }
 
 /// The refused records of a batch, the first of them with their texts.
 #[derive(Default)]
-struct Refusals {
+pub(super) struct Refusals {
     errors: Vec<RecordRefusal>,
     count: usize,
     timestamp: bool,
 }
 
 impl Refusals {
-    fn add(&mut self, batch_index: i32, refusal: Refusal) {
+    /// Notes a message inside another whose format is not that of its wrapper.
+    pub(super) fn add_misfit(&mut self, batch_index: i32, inner: i8, outer: i8, rules: &Rules<'_>) {
+        let message = format!(
+            "Record's magic {inner} does not match outer magic {outer} in topic partition {}",
+            rules.topic_partition
+        );
+        self.add(batch_index, Refusal::Key(message));
+    }
+
+    pub(super) fn add(&mut self, batch_index: i32, refusal: Refusal) {
         self.count += 1;
         let (Refusal::Key(message) | Refusal::Timestamp(message)) = &refusal;
         if self.errors.len() < AppendError::RECORD_ERRORS_MAX {
@@ -255,7 +293,7 @@ impl Refusals {
     }
 
     /// One bad timestamp makes the whole refusal one of timestamps, as in Kafka.
-    fn outcome(self) -> Result<(), AppendError> {
+    pub(super) fn outcome(self) -> Result<(), AppendError> {
         let Self {
             errors,
             count,

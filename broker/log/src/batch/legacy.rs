@@ -1,6 +1,7 @@
 //! Messages of the formats 0 and 1, from before Kafka 0.11.
 //!
-//! Enough to walk, check and serve them: what a compressed one wraps is not unpacked here.
+//! The view of one entry: a message, or a wrapper round compressed ones. [`super::LegacyMessages`] unpacks it,
+//! [`super::LegacyWriter`] writes such entries.
 
 use model::{Millis, Offset};
 
@@ -12,6 +13,9 @@ pub(crate) const RECORD_OVERHEAD_V0: usize = 14;
 
 /// The same with the timestamp of format 1.
 pub(crate) const RECORD_OVERHEAD_V1: usize = 22;
+
+/// A key and a value, each or null.
+pub(crate) type Fields<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
 
 const CRC: usize = 12;
 const MAGIC: usize = 16;
@@ -79,7 +83,12 @@ impl<'a> LegacyEntry<'a> {
 
     /// How what it wraps is compressed; `None` for undefined codecs.
     pub fn compression(&self) -> Option<CompressionType> {
-        CompressionType::from_id(self.bytes[ATTRIBUTES] & 0x07)
+        CompressionType::from_id(self.compression_id())
+    }
+
+    /// The codec bits, defined or not.
+    pub(crate) fn compression_id(&self) -> u8 {
+        self.bytes[ATTRIBUTES] & 0x07
     }
 
     /// The stored CRC-32.
@@ -98,6 +107,13 @@ impl<'a> LegacyEntry<'a> {
             RECORD_OVERHEAD_V1
         };
         self.bytes.len() >= LOG_OVERHEAD + least && self.crc() == crc32fast::hash(&self.bytes[CRC + 4..])
+    }
+
+    /// Key and value; `None` if a length does not fit the message.
+    pub(crate) fn fields(&self) -> Option<Fields<'a>> {
+        let (key, after_key) = self.field(self.fields_at());
+        let (value, end) = self.field(after_key?);
+        end.map(|_| (key, value))
     }
 
     /// The key, if there is one and its length makes sense.

@@ -3,9 +3,11 @@
 //! Views over bytes that somebody else owns: nothing here copies a record, allocates in proportion to a count that it
 //! has read, or trusts a length before it has been compared with what is there. [`Entries`] walks the batches of a
 //! buffer, old and new formats mixed; [`Batch`] is one of format 2, [`LegacyEntry`] one of formats 0 and 1;
-//! [`Records`] walks the records of a format 2 batch. [`BatchBuilder`] writes batches.
+//! [`Records`] walks the records of a format 2 batch, [`LegacyMessages`] what an entry of the older formats holds.
+//! [`BatchBuilder`] writes batches, [`LegacyWriter`] entries of the older formats.
 //!
-//! Does not decide what may be appended (that is [`crate::append`]), and does not convert between formats.
+//! Does not decide what may be appended (that is [`crate::append`]), and does not convert between formats
+//! ([`crate::convert`] does).
 //!
 //! Source: Kafka 3.9 `DefaultRecordBatch`, `DefaultRecord`, `LegacyRecord`, `ByteBufferLogInputStream`; KIP-98.
 
@@ -15,6 +17,8 @@ mod crc;
 mod entries;
 mod header;
 mod legacy;
+mod legacy_messages;
+mod legacy_writer;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -25,6 +29,8 @@ pub use control::{ControlRecordType, EndTransactionMarker};
 pub use entries::{Batch, Entries, Entry, Frame, FramingError};
 pub use header::{BatchHeader, HEADER_LEN, TimestampType};
 pub use legacy::LegacyEntry;
+pub use legacy_messages::{LegacyError, LegacyMessage, LegacyMessages};
+pub use legacy_writer::{LegacyFormat, LegacyWriter};
 pub use records::{Header, Headers, Record, RecordError, Records};
 
 /// Bytes before what `length` counts: base offset and length. Source: Kafka `Records.LOG_OVERHEAD`.

@@ -73,6 +73,13 @@ pub(crate) fn write(out: &mut Vec<u8>, value: i64) {
     out.push(zigzag as u8);
 }
 
+/// How many bytes [`write()`] appends.
+pub(crate) const fn size(value: i64) -> usize {
+    let zigzag = ((value << 1) ^ (value >> 63)) as u64;
+    let bits = 64 - (zigzag | 1).leading_zeros() as usize;
+    bits.div_ceil(7)
+}
+
 const fn unzigzag_32(value: u32) -> i32 {
     (value >> 1) as i32 ^ -((value & 1) as i32)
 }
@@ -91,6 +98,7 @@ mod tests {
             let mut out = Vec::new();
             write(&mut out, value);
             assert_eq!(out, bytes, "{value}");
+            assert_eq!(size(value), bytes.len(), "{value}");
             assert_eq!(read_i64(bytes), Some((value, bytes.len())));
             if let Ok(small) = i32::try_from(value) {
                 assert_eq!(read_i32(bytes), Some((small, bytes.len())));

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use flate2::bufread::MultiGzDecoder;
 use lz4_flex::frame::FrameDecoder;
 
+use super::lz4_v0::Repaired;
 use super::snappy::SnappyReader;
 use super::zstd::ZstdReader;
 use super::{CompressionType, DecompressError};
@@ -17,6 +18,7 @@ enum Kind<'a> {
     Gzip(Box<MultiGzDecoder<&'a [u8]>>),
     Snappy(SnappyReader<'a>),
     Lz4(Box<FrameDecoder<&'a [u8]>>),
+    Lz4V0(Box<FrameDecoder<Repaired<'a>>>),
     Zstd(ZstdReader<'a>),
 }
 
@@ -38,6 +40,17 @@ impl<'a> Decoder<'a> {
             CompressionType::Zstd => Kind::Zstd(ZstdReader::new(input).map_err(broken)?),
         }))
     }
+
+    /// Reads what a message of format `magic` wraps: LZ4 frames in format 0 have a header checksum of their own.
+    fn legacy(codec: CompressionType, magic: i8, input: &'a [u8]) -> Result<Self, DecompressError> {
+        if codec != CompressionType::Lz4 || magic > 0 {
+            return Self::new(codec, input);
+        }
+        let broken = |source| DecompressError::Broken { codec, source };
+        check_lz4_frame(input).map_err(broken)?;
+        let repaired = Repaired::new(input).map_err(broken)?;
+        Ok(Self(Kind::Lz4V0(Box::new(FrameDecoder::new(repaired)))))
+    }
 }
 
 impl Read for Decoder<'_> {
@@ -47,6 +60,7 @@ impl Read for Decoder<'_> {
             Kind::Gzip(decoder) => decoder.read(out),
             Kind::Snappy(decoder) => decoder.read(out),
             Kind::Lz4(decoder) => decoder.read(out),
+            Kind::Lz4V0(decoder) => decoder.read(out),
             Kind::Zstd(decoder) => decoder.read(out),
         }
     }
@@ -84,9 +98,29 @@ pub fn decompress(
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), DecompressError> {
+    read_all(codec, Decoder::new(codec, input)?, limit, out)
+}
+
+/// [`decompress`] for what a message of format `magic` wraps.
+pub(crate) fn decompress_legacy(
+    codec: CompressionType,
+    magic: i8,
+    input: &[u8],
+    limit: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), DecompressError> {
+    read_all(codec, Decoder::legacy(codec, magic, input)?, limit, out)
+}
+
+fn read_all(
+    codec: CompressionType,
+    decoder: Decoder<'_>,
+    limit: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), DecompressError> {
     let before = out.len();
     let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    Decoder::new(codec, input)?
+    decoder
         .take(bound)
         .read_to_end(out)
         .map_err(|source| DecompressError::Broken { codec, source })?;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use flate2::write::GzEncoder;
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
+use super::lz4_v0;
 use super::snappy::{BLOCK_SIZE, XERIAL_HEADER};
 use super::zstd::ZstdWriter;
 use super::{CompressError, Compression, CompressionType};
@@ -103,6 +104,21 @@ pub fn compress(compression: Compression, content: &[u8], out: &mut Vec<u8>) -> 
     let mut encoder = Encoder::new(compression, core::mem::take(out), usize::MAX)?;
     encoder.write(content)?;
     *out = encoder.finish()?;
+    Ok(())
+}
+
+/// [`compress`] for what a message of format `magic` wraps: LZ4 frames in format 0 have a header checksum of their own.
+pub(crate) fn compress_legacy(
+    compression: Compression,
+    magic: i8,
+    content: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), CompressError> {
+    let start = out.len();
+    compress(compression, content, out)?;
+    if magic == 0 && compression.kind() == CompressionType::Lz4 {
+        lz4_v0::spoil(&mut out[start..]);
+    }
     Ok(())
 }
 

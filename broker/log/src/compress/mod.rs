@@ -8,12 +8,15 @@
 
 mod decode;
 mod encode;
+mod lz4_v0;
 mod snappy;
 #[cfg(test)]
 mod tests;
 mod zstd;
 
+pub(crate) use decode::decompress_legacy;
 pub use decode::{Decoder, decompress};
+pub(crate) use encode::compress_legacy;
 pub use encode::{Encoder, compress};
 
 /// How records are compressed. The discriminant is the one in a batch's attributes.

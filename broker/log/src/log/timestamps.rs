@@ -6,7 +6,7 @@ use model::{LeaderEpoch, Millis, Offset};
 
 use super::{Log, ReadError, TimestampOffset};
 use crate::append::AppendConfig;
-use crate::batch::{Batch, TimestampType};
+use crate::batch::{Batch, Entries, Entry, TimestampType};
 use crate::disk::DiskContext;
 use crate::segment::{Scan, ScanFailure, Scanned, Segment};
 
@@ -109,12 +109,7 @@ fn first_at_or_after(
     start: Offset,
 ) -> Result<Option<TimestampOffset>, ScanFailure> {
     let Some(header) = &scanned.header else {
-        // The old formats: exact for messages, the last message for compressed sets of them.
-        return Ok(Some(TimestampOffset {
-            timestamp: scanned.max_timestamp,
-            offset: scanned.last_offset,
-            leader_epoch: LeaderEpoch::NONE,
-        }));
+        return first_message_at_or_after(segment, scanned, timestamp, start);
     };
     let found = |timestamp, offset| TimestampOffset {
         timestamp,
@@ -124,25 +119,61 @@ fn first_at_or_after(
     if header.timestamp_type() == TimestampType::LogAppendTime {
         return Ok(Some(found(scanned.max_timestamp, scanned.base_offset.max(start))));
     }
-    let mut bytes = vec![0; scanned.size];
-    segment
-        .file()
-        .read_exact_at(&mut bytes, scanned.position)
-        .doing("read", &segment.path())?;
-    let corrupt = |reason: String| ScanFailure::Corrupt {
-        path: segment.path(),
-        reason,
-    };
-    let batch = Batch::new(&bytes).ok_or_else(|| corrupt("a batch changed while it was read".to_owned()))?;
+    let bytes = read(segment, scanned)?;
+    let batch = Batch::new(&bytes).ok_or_else(|| corrupt(segment, "a batch changed while it was read".to_owned()))?;
     let mut scratch = Vec::new();
     let records = batch
         .records(&mut scratch, AppendConfig::MAX_DECOMPRESSED_BYTES)
-        .map_err(|error| corrupt(error.to_string()))?;
+        .map_err(|error| corrupt(segment, error.to_string()))?;
     for record in records {
-        let record = record.map_err(|error| corrupt(error.to_string()))?;
+        let record = record.map_err(|error| corrupt(segment, error.to_string()))?;
         if record.timestamp >= timestamp && record.offset >= start {
             return Ok(Some(found(record.timestamp, record.offset)));
         }
     }
     Ok(None)
+}
+
+/// The same in an entry of an older format, which may wrap several messages.
+fn first_message_at_or_after(
+    segment: &Segment,
+    scanned: &Scanned,
+    timestamp: Millis,
+    start: Offset,
+) -> Result<Option<TimestampOffset>, ScanFailure> {
+    let bytes = read(segment, scanned)?;
+    let Some(Ok(Entry::Legacy(entry))) = Entries::new(&bytes).next() else {
+        return Err(corrupt(segment, "an entry changed while it was read".to_owned()));
+    };
+    let mut scratch = Vec::new();
+    let messages = entry
+        .messages(&mut scratch, AppendConfig::MAX_DECOMPRESSED_BYTES)
+        .map_err(|error| corrupt(segment, error.to_string()))?;
+    for message in messages {
+        let message = message.map_err(|error| corrupt(segment, error.to_string()))?;
+        if message.timestamp >= timestamp && message.offset >= start {
+            return Ok(Some(TimestampOffset {
+                timestamp: message.timestamp,
+                offset: message.offset,
+                leader_epoch: LeaderEpoch::NONE,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+fn read(segment: &Segment, scanned: &Scanned) -> Result<Vec<u8>, ScanFailure> {
+    let mut bytes = vec![0; scanned.size];
+    segment
+        .file()
+        .read_exact_at(&mut bytes, scanned.position)
+        .doing("read", &segment.path())?;
+    Ok(bytes)
+}
+
+fn corrupt(segment: &Segment, reason: String) -> ScanFailure {
+    ScanFailure::Corrupt {
+        path: segment.path(),
+        reason,
+    }
 }
