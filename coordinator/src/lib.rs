@@ -4,3 +4,7 @@
 
 pub mod controller;
 pub mod group;
+mod hosting;
+mod placement;
+mod record;
+pub mod transaction;

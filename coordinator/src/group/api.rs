@@ -5,26 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::{LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition};
 
-use super::record::Record;
 use super::state::GroupState;
+use crate::hosting::{AppendFailure, Ticket, WriteId};
+use crate::record::Record;
 
 /// "No member id yet" in a request, "no member" in an answer. Source: `JoinGroupRequest.UNKNOWN_MEMBER_ID`.
 pub const UNKNOWN_MEMBER_ID: &str = "";
 
 /// The generation of an answer that has none. Source: `GroupCoordinator.NoGeneration`.
 pub const NO_GENERATION: i32 = -1;
-
-/// The moment of an event, read once by the shell.
-///
-/// Two clocks: commit timestamps and retention are compared with what was written on other days and brokers, but a
-/// step of the wall clock must not end everybody's session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
-    /// Milliseconds since 1970.
-    pub wall: Millis,
-    /// Milliseconds since any fixed moment; never goes back.
-    pub steady: Millis,
-}
 
 /// The broker's settings that groups obey. Each field is named after its key, Kafka's defaults by [`Default`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,21 +113,6 @@ pub enum GroupError {
     UnknownServerError,
 }
 
-/// How an append to `__consumer_offsets` failed, in the terms that the groups' answers depend on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AppendFailure {
-    /// UNKNOWN_TOPIC_OR_PARTITION, NOT_ENOUGH_REPLICAS, NOT_ENOUGH_REPLICAS_AFTER_APPEND
-    NotAvailable,
-    /// NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR
-    NotLeader,
-    /// REQUEST_TIMED_OUT: appended, but not replicated within `offsets.commit.timeout.ms`
-    TimedOut,
-    /// MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, INVALID_FETCH_SIZE
-    TooLarge,
-    /// Anything else
-    Other,
-}
-
 impl AppendFailure {
     /// What members are told when the group's metadata could not be stored. Source: `GroupMetadataManager.storeGroup`.
     pub const fn for_group(self) -> GroupError {
@@ -161,14 +135,6 @@ impl AppendFailure {
         }
     }
 }
-
-/// Which waiting request an answer belongs to; made by the shell, opaque here, used at most once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
-
-/// Which append an outcome belongs to; made here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct WriteId(pub u64);
 
 /// One way in which a member could share work out, most wanted first in its list.
 #[derive(Clone, Debug, PartialEq, Eq)]

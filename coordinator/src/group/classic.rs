@@ -8,9 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::Millis;
 
-use super::api::{
-    GroupDescription, GroupError, GroupOverview, JoinAnswer, JoinRequest, JoinedMember, Protocol, Ticket,
-};
+use super::api::{GroupDescription, GroupError, GroupOverview, JoinAnswer, JoinRequest, JoinedMember, Protocol};
 use super::member::Member;
 use super::offsets::Offsets;
 use super::outbox::{PendingWrite, Step, Then};
@@ -18,6 +16,7 @@ use super::record::{StoredGroup, StoredMember};
 use super::state::GroupState;
 use super::subscription::{CONSUMER_PROTOCOL_TYPE, collect_topics};
 use super::timers::{Deadline, Due};
+use crate::hosting::Ticket;
 
 #[derive(Debug)]
 pub(super) struct Group {

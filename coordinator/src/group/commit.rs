@@ -4,11 +4,13 @@
 
 use model::{Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition};
 
-use super::api::{AppendFailure, Batch, CommitAnswer, CommitRequest, GroupError, Ticket, UNKNOWN_MEMBER_ID};
+use super::api::{Batch, CommitAnswer, CommitRequest, GroupError, UNKNOWN_MEMBER_ID};
 use super::classic::Group;
 use super::outbox::{Step, Then};
-use super::record::{Key, Record, RecordError};
+use super::record::Key;
 use super::state::GroupState;
+use crate::hosting::{AppendFailure, Ticket};
+use crate::record::{Record, RecordError};
 
 /// A refusal of the whole commit.
 pub(super) fn refuse_all(request: &CommitRequest, error: GroupError) -> CommitAnswer {

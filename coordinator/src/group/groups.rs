@@ -6,15 +6,15 @@ use std::sync::Arc;
 use model::{Millis, Offset, ProducerEpoch, ProducerId, TopicPartition};
 
 use super::api::{
-    AppendFailure, CommitRequest, Effect, FetchedOffset, GroupConfig, GroupDescription, GroupError, GroupOverview,
-    HeartbeatRequest, JoinAnswer, JoinRequest, LeavingMember, Note, Now, SyncRequest, Ticket,
-    TransactionalCommitRequest, UNKNOWN_MEMBER_ID, WriteId,
+    CommitRequest, Effect, FetchedOffset, GroupConfig, GroupDescription, GroupError, GroupOverview, HeartbeatRequest,
+    JoinAnswer, JoinRequest, LeavingMember, Note, SyncRequest, TransactionalCommitRequest, UNKNOWN_MEMBER_ID,
 };
 use super::classic::Group;
 use super::commit::{deduplicate, refuse_all, with_error};
 use super::outbox::{Outbox, Step, Then};
 use super::state::GroupState;
 use super::timers::Due;
+use crate::hosting::{AppendFailure, Now, Ticket, WriteId};
 
 /// The core: see the module's documentation.
 ///

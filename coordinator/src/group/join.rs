@@ -8,13 +8,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::{Offset, Sequence};
 
-use super::api::{AppendFailure, Batch, GroupError, JoinAnswer, JoinRequest, Missed, Note, Ticket, UNKNOWN_MEMBER_ID};
+use super::api::{Batch, GroupError, JoinAnswer, JoinRequest, Missed, Note, UNKNOWN_MEMBER_ID};
 use super::classic::{Group, InitialDelay, JoinSettings};
 use super::member::Member;
 use super::outbox::{StaticReplacement, Step, Then};
-use super::record::{Key, Record, RecordError};
+use super::record::Key;
 use super::state::GroupState;
 use super::timers::Due;
+use crate::hosting::{AppendFailure, Ticket};
+use crate::record::{Record, RecordError};
 
 /// How long a new member may wait for its first answer. It cannot heartbeat yet, and a client that has given up and joined
 /// again under another id must not fill the group with its dead selves. Source: `GroupCoordinator.NewMemberJoinTimeoutMs`.

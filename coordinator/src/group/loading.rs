@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use model::{Offset, ProducerId};
 
-use super::api::{CommittedOffset, GroupConfig, Now};
+use super::api::{CommittedOffset, GroupConfig};
 use super::classic::Group;
 use super::groups::Groups;
 use super::offsets::{Offsets, Stored};
-use super::record::{Key, RecordError, StoredGroup};
+use super::record::{Key, StoredGroup};
+use crate::hosting::Now;
+use crate::record::RecordError;
 
 /// The groups of one partition while its log is being read.
 #[derive(Debug, Default)]

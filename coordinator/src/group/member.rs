@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::api::{JoinRequest, MemberDescription, Protocol, Ticket};
+use super::api::{JoinRequest, MemberDescription, Protocol};
 use super::record::StoredMember;
 use super::timers::Deadline;
+use crate::hosting::Ticket;
 
 #[derive(Debug)]
 pub(super) struct Member {

@@ -22,7 +22,6 @@ mod member;
 mod membership;
 mod offsets;
 mod outbox;
-mod placement;
 mod record;
 mod removal;
 mod state;
@@ -33,13 +32,16 @@ mod tests;
 mod timers;
 
 pub use api::{
-    AppendFailure, Batch, CommitAnswer, CommitRequest, CommittedOffset, Effect, FetchedOffset, GroupConfig,
-    GroupDescription, GroupError, GroupOverview, HeartbeatRequest, JoinAnswer, JoinRequest, JoinedMember,
-    LeavingMember, MemberDescription, Missed, NO_GENERATION, Note, Now, Protocol, SyncAnswer, SyncRequest, Ticket,
-    TransactionalCommitRequest, UNKNOWN_MEMBER_ID, WriteId,
+    Batch, CommitAnswer, CommitRequest, CommittedOffset, Effect, FetchedOffset, GroupConfig, GroupDescription,
+    GroupError, GroupOverview, HeartbeatRequest, JoinAnswer, JoinRequest, JoinedMember, LeavingMember,
+    MemberDescription, Missed, NO_GENERATION, Note, Protocol, SyncAnswer, SyncRequest, TransactionalCommitRequest,
+    UNKNOWN_MEMBER_ID,
 };
 pub use groups::Groups;
 pub use loading::Loader;
-pub use placement::partition_for;
-pub use record::{Key, Record, RecordError, StoredGroup, StoredMember};
+pub use record::{Key, StoredGroup, StoredMember};
 pub use state::GroupState;
+
+pub use crate::hosting::{AppendFailure, Now, Ticket, WriteId};
+pub use crate::placement::partition_for;
+pub use crate::record::{Record, RecordError};

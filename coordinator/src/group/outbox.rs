@@ -6,12 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::{Millis, ProducerId, TopicPartition};
 
-use super::api::{
-    Batch, CommitAnswer, CommittedOffset, Effect, GroupConfig, GroupError, JoinAnswer, Note, Now, SyncAnswer, Ticket,
-    WriteId,
-};
+use super::api::{Batch, CommitAnswer, CommittedOffset, Effect, GroupConfig, GroupError, JoinAnswer, Note, SyncAnswer};
 use super::classic::JoinSettings;
 use super::timers::{Deadline, Due, Timers};
+use crate::hosting::{Now, Ticket, WriteId};
 
 /// What to do once an append is known to be stored, or not.
 #[derive(Debug)]

@@ -21,19 +21,11 @@
 
 use std::sync::Arc;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use model::{LeaderEpoch, Millis, Offset, TopicPartition};
 
 use super::api::CommittedOffset;
-
-/// One record: a key, and a value or a tombstone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// The key's bytes.
-    pub key: Bytes,
-    /// The value's bytes; `None` is a tombstone.
-    pub value: Option<Bytes>,
-}
+use crate::record::{Reader, RecordError, put_count, put_nullable_string, put_string};
 
 /// What a record is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,29 +82,6 @@ pub struct StoredMember {
     pub subscription: Bytes,
     /// Its assignment.
     pub assignment: Bytes,
-}
-
-/// A record of `__consumer_offsets` that cannot be read, or text too long to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RecordError {
-    /// The bytes end before the field does.
-    #[error("the record ends too early")]
-    Truncated,
-    /// A length or count that cannot be.
-    #[error("a length or count of the record is out of range")]
-    BadLength,
-    /// Text that is not UTF-8.
-    #[error("text of the record is not UTF-8")]
-    NotUtf8,
-    /// A null where the schema has none.
-    #[error("a field of the record must not be null")]
-    Null,
-    /// A value of a version newer than 4.
-    #[error("unknown version {0} of the record's value")]
-    UnknownVersion(i16),
-    /// A string of more than 32,767 bytes cannot be stored.
-    #[error("a string is too long to be stored")]
-    TooLong,
 }
 
 const OFFSET_KEY: i16 = 1;
@@ -201,7 +170,7 @@ impl CommittedOffset {
     /// If the bytes are not a value of their version, or the version is not 0 to 4.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let mut reader = Reader { left: bytes };
-        let version = reader.value_version()?;
+        let version = reader.value_version(HIGHEST_VALUE_VERSION)?;
         let offset = Offset(reader.i64()?);
         let leader_epoch = if version >= 3 {
             LeaderEpoch(reader.i32()?)
@@ -262,7 +231,7 @@ impl StoredGroup {
     /// If the bytes are not a value of their version, or the version is not 0 to 4.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let mut reader = Reader { left: bytes };
-        let version = reader.value_version()?;
+        let version = reader.value_version(HIGHEST_VALUE_VERSION)?;
         let flexible = version >= 4;
         let protocol_type = reader.text(flexible)?;
         let generation_id = reader.i32()?;
@@ -273,7 +242,7 @@ impl StoredGroup {
         } else {
             Millis::NONE
         };
-        let count = reader.count(flexible)?;
+        let count = reader.count(flexible, SMALLEST_MEMBER)?;
         let mut members = Vec::with_capacity(count);
         for _ in 0..count {
             let member_id = reader.text(flexible)?;
@@ -313,27 +282,6 @@ impl StoredGroup {
     }
 }
 
-fn put_string(out: &mut BytesMut, text: &str) -> Result<(), RecordError> {
-    out.put_i16(i16::try_from(text.len()).map_err(|_| RecordError::TooLong)?);
-    out.put_slice(text.as_bytes());
-    Ok(())
-}
-
-fn put_nullable_string(out: &mut BytesMut, text: Option<&str>) -> Result<(), RecordError> {
-    match text {
-        Some(text) => put_string(out, text),
-        None => {
-            out.put_i16(-1);
-            Ok(())
-        }
-    }
-}
-
-fn put_count(out: &mut BytesMut, count: usize) -> Result<(), RecordError> {
-    out.put_i32(i32::try_from(count).map_err(|_| RecordError::TooLong)?);
-    Ok(())
-}
-
 fn put_bytes(out: &mut BytesMut, bytes: &[u8]) -> Result<(), RecordError> {
     put_count(out, bytes.len())?;
     out.put_slice(bytes);
@@ -342,118 +290,3 @@ fn put_bytes(out: &mut BytesMut, bytes: &[u8]) -> Result<(), RecordError> {
 
 /// The fewest bytes that a stored member takes, at any version: what a count may promise at most.
 const SMALLEST_MEMBER: usize = 15;
-
-/// Takes fields off the front of a record.
-pub(super) struct Reader<'a> {
-    pub(super) left: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], RecordError> {
-        let (taken, left) = self.left.split_at_checked(count).ok_or(RecordError::Truncated)?;
-        self.left = left;
-        Ok(taken)
-    }
-
-    pub(super) fn i16(&mut self) -> Result<i16, RecordError> {
-        self.left.try_get_i16().map_err(|_| RecordError::Truncated)
-    }
-
-    pub(super) fn i32(&mut self) -> Result<i32, RecordError> {
-        self.left.try_get_i32().map_err(|_| RecordError::Truncated)
-    }
-
-    fn i64(&mut self) -> Result<i64, RecordError> {
-        self.left.try_get_i64().map_err(|_| RecordError::Truncated)
-    }
-
-    fn value_version(&mut self) -> Result<i16, RecordError> {
-        match self.i16()? {
-            version @ 0..=HIGHEST_VALUE_VERSION => Ok(version),
-            other => Err(RecordError::UnknownVersion(other)),
-        }
-    }
-
-    fn utf8(&mut self, length: usize) -> Result<Arc<str>, RecordError> {
-        let bytes = self.take(length)?;
-        core::str::from_utf8(bytes)
-            .map(Arc::from)
-            .map_err(|_| RecordError::NotUtf8)
-    }
-
-    pub(super) fn string(&mut self) -> Result<Arc<str>, RecordError> {
-        let length = usize::try_from(self.i16()?).map_err(|_| RecordError::Null)?;
-        self.utf8(length)
-    }
-
-    fn compact_string(&mut self) -> Result<Arc<str>, RecordError> {
-        let length = self.compact_length()?.ok_or(RecordError::Null)?;
-        self.utf8(length)
-    }
-
-    fn text(&mut self, flexible: bool) -> Result<Arc<str>, RecordError> {
-        if flexible { self.compact_string() } else { self.string() }
-    }
-
-    fn nullable_text(&mut self, flexible: bool) -> Result<Option<Arc<str>>, RecordError> {
-        let length = if flexible {
-            self.compact_length()?
-        } else {
-            match self.i16()? {
-                -1 => None,
-                length => Some(usize::try_from(length).map_err(|_| RecordError::BadLength)?),
-            }
-        };
-        length.map(|length| self.utf8(length)).transpose()
-    }
-
-    fn blob(&mut self, flexible: bool) -> Result<Bytes, RecordError> {
-        let length = if flexible {
-            self.compact_length()?.ok_or(RecordError::Null)?
-        } else {
-            usize::try_from(self.i32()?).map_err(|_| RecordError::Null)?
-        };
-        self.take(length).map(Bytes::copy_from_slice)
-    }
-
-    fn count(&mut self, flexible: bool) -> Result<usize, RecordError> {
-        let count = if flexible {
-            self.compact_length()?.ok_or(RecordError::Null)?
-        } else {
-            usize::try_from(self.i32()?).map_err(|_| RecordError::Null)?
-        };
-        if count > self.left.len() / SMALLEST_MEMBER {
-            return Err(RecordError::BadLength);
-        }
-        Ok(count)
-    }
-
-    /// An unsigned varint, one more than the length; zero is null.
-    fn compact_length(&mut self) -> Result<Option<usize>, RecordError> {
-        Ok((self.unsigned_varint()? as usize).checked_sub(1))
-    }
-
-    fn unsigned_varint(&mut self) -> Result<u32, RecordError> {
-        let mut value = 0u32;
-        for shift in [0, 7, 14, 21, 28] {
-            let byte = self.left.try_get_u8().map_err(|_| RecordError::Truncated)?;
-            if shift == 28 && byte > 0x0f {
-                return Err(RecordError::BadLength);
-            }
-            value |= u32::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(RecordError::BadLength)
-    }
-
-    fn skip_tagged_fields(&mut self) -> Result<(), RecordError> {
-        for _ in 0..self.unsigned_varint()? {
-            self.unsigned_varint()?;
-            let size = self.unsigned_varint()?;
-            self.take(size as usize)?;
-        }
-        Ok(())
-    }
-}

@@ -8,8 +8,9 @@ use model::{Sequence, TopicPartition};
 use super::api::{Batch, GroupError, Note};
 use super::classic::Group;
 use super::outbox::Step;
-use super::record::{Key, Record};
+use super::record::Key;
 use super::state::GroupState;
+use crate::record::Record;
 
 impl Group {
     /// Forgets the offsets that have expired; returns their partitions.

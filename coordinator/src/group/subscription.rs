@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::record::{Reader, RecordError};
+use crate::record::{Reader, RecordError};
 
 /// The protocol type of consumers. Source: `ConsumerProtocol.PROTOCOL_TYPE`.
 pub(super) const CONSUMER_PROTOCOL_TYPE: &str = "consumer";

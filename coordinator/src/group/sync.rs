@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::api::{AppendFailure, GroupError, Missed, Note, SyncAnswer, SyncRequest, Ticket};
+use super::api::{GroupError, Missed, Note, SyncAnswer, SyncRequest};
 use super::classic::Group;
 use super::outbox::{Step, Then};
 use super::state::GroupState;
+use crate::hosting::{AppendFailure, Ticket};
 
 impl Group {
     pub(super) fn sync(&mut self, ticket: Ticket, request: SyncRequest, step: &mut Step<'_>) {

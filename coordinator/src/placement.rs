@@ -1,11 +1,12 @@
-//! Which partition of `__consumer_offsets`, and so which broker, a group belongs to.
+//! Which partition of `__consumer_offsets` or `__transaction_state`, and so which broker, a group or a transactional id belongs to.
 
-/// The partition of the group among `partition_count`.
+/// The partition of a group or transactional id among `partition_count`.
 ///
 /// Java's string hash over UTF-16 units, its absolute value (0 for the smallest integer), modulo the count: every broker, old or new,
-/// must come to the same. Source: Kafka 3.9 `GroupMetadataManager.partitionFor`, `Utils.abs`.
-pub fn partition_for(group_id: &str, partition_count: i32) -> i32 {
-    let hash = group_id
+/// must come to the same. Source: Kafka 3.9 `GroupMetadataManager.partitionFor`,
+/// `TransactionStateManager.partitionFor`, `Utils.abs`.
+pub fn partition_for(id: &str, partition_count: i32) -> i32 {
+    let hash = id
         .encode_utf16()
         .fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
     hash.checked_abs().unwrap_or(0) % partition_count.max(1)
