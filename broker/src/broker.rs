@@ -21,6 +21,7 @@ use crate::quota::{ClientQuotas, ConnectionQuotas, ReplicationQuota, Replication
 use crate::replication::Replication;
 use crate::security::AclAuthorizer;
 use crate::tokens::DelegationTokens;
+use crate::transaction::TransactionCoordinator;
 
 /// A running broker. Made by `start`, shared by all connections.
 pub struct Broker {
@@ -38,6 +39,8 @@ pub struct Broker {
     pub metadata: Arc<MetadataCache>,
     /// The consumer groups that are coordinated here.
     pub groups: Arc<GroupCoordinator>,
+    /// The transactional ids that are coordinated here.
+    pub transactions: Arc<TransactionCoordinator>,
     /// Fetchers' sessions.
     pub fetch_sessions: FetchSessions,
     /// Throttles of replication.
@@ -87,8 +90,12 @@ impl Broker {
         let fetch_session_slots = usize::try_from(config.load().max_incremental_fetch_session_cache_slots).unwrap_or(0);
         let groups = GroupCoordinator::new(Arc::clone(&config), store.clone(), Arc::clone(&partitions));
         let metadata = Arc::clone(&partitions.settings().metadata);
-        let told = Arc::clone(&groups);
-        partitions.set_leadership_listener(move |changes| told.leadership_changed(changes));
+        let transactions = TransactionCoordinator::new(Arc::clone(&config), store.clone(), Arc::clone(&partitions));
+        let told = (Arc::clone(&groups), Arc::clone(&transactions));
+        partitions.set_leadership_listener(move |changes| {
+            told.0.leadership_changed(changes);
+            told.1.leadership_changed(changes);
+        });
         let replication_quotas = {
             let config = config.load();
             let quota = |samples: i32, seconds: i32| {
@@ -123,7 +130,7 @@ impl Broker {
         if let Some(tokens) = &tokens {
             credentials.tokens = Arc::clone(tokens.cache()) as Arc<dyn TokenCredentials>;
         }
-        Arc::new(Self {
+        let broker = Arc::new(Self {
             id,
             cluster_id,
             config,
@@ -131,6 +138,7 @@ impl Broker {
             partitions,
             metadata,
             groups,
+            transactions,
             fetch_sessions: FetchSessions::new(fetch_session_slots),
             replication_quotas,
             client_quotas,
@@ -144,7 +152,9 @@ impl Broker {
             authorizer: OnceLock::new(),
             tokens,
             epoch: AtomicI64::new(BrokerEpoch::NONE.0),
-        })
+        });
+        broker.transactions.connect(&broker);
+        broker
     }
 
     /// Says how connections are secured. Called once, before anything listens or connects; another call does nothing.

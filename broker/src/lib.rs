@@ -24,6 +24,7 @@ pub mod replication;
 pub mod security;
 pub mod start;
 pub mod tokens;
+pub mod transaction;
 pub mod vital;
 pub mod zookeeper;
 

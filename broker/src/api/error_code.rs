@@ -7,6 +7,7 @@ use broker_log::{AppendError, ReadError};
 use broker_security::delegation_token::TokenError;
 use broker_wire::ErrorCode;
 use coordinator::group::GroupError;
+use coordinator::transaction::TransactionError;
 
 use crate::fetch_session::SessionError;
 use crate::partition::PartitionError;
@@ -96,10 +97,9 @@ pub fn of_read(error: &ReadError) -> ErrorCode {
 pub fn of_conversion(error: &ConvertError) -> ErrorCode {
     match error {
         ConvertError::Zstd => ErrorCode::UnsupportedCompressionType,
-        ConvertError::Framing(_)
-        | ConvertError::Record(_)
-        | ConvertError::Message(_)
-        | ConvertError::Decompress(_) => ErrorCode::CorruptMessage,
+        ConvertError::Framing(_) | ConvertError::Record(_) | ConvertError::Message(_) | ConvertError::Decompress(_) => {
+            ErrorCode::CorruptMessage
+        }
         ConvertError::Compress(_) => ErrorCode::UnknownServerError,
         ConvertError::Disk(_) => ErrorCode::KafkaStorageError,
     }
@@ -143,4 +143,30 @@ pub fn of_group(error: GroupError) -> ErrorCode {
 /// The number for an answer of the group coordinator; no refusal is success.
 pub fn of_group_answer(refusal: Option<GroupError>) -> i16 {
     refusal.map_or(ErrorCode::None, of_group) as i16
+}
+
+/// The code for a refusal of the transaction coordinator.
+pub fn of_transaction(error: TransactionError) -> ErrorCode {
+    match error {
+        TransactionError::CoordinatorLoadInProgress => ErrorCode::CoordinatorLoadInProgress,
+        TransactionError::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
+        TransactionError::NotCoordinator => ErrorCode::NotCoordinator,
+        TransactionError::InvalidRequest => ErrorCode::InvalidRequest,
+        TransactionError::InvalidTxnState => ErrorCode::InvalidTxnState,
+        TransactionError::InvalidProducerIdMapping => ErrorCode::InvalidProducerIdMapping,
+        TransactionError::InvalidTransactionTimeout => ErrorCode::InvalidTransactionTimeout,
+        TransactionError::ConcurrentTransactions => ErrorCode::ConcurrentTransactions,
+        TransactionError::ProducerFenced => ErrorCode::ProducerFenced,
+        TransactionError::TransactionalIdNotFound => ErrorCode::TransactionalIdNotFound,
+        TransactionError::TransactionAbortable => ErrorCode::TransactionAbortable,
+        TransactionError::UnknownServerError => ErrorCode::UnknownServerError,
+    }
+}
+
+/// The same for a client that may be too old to know PRODUCER_FENCED: it is told INVALID_PRODUCER_EPOCH.
+pub fn of_transaction_for(error: TransactionError, knows_fenced: bool) -> ErrorCode {
+    match of_transaction(error) {
+        ErrorCode::ProducerFenced if !knows_fenced => ErrorCode::InvalidProducerEpoch,
+        code => code,
+    }
 }

@@ -1,4 +1,5 @@
-//! FindCoordinator (key 10, versions 0–6): which broker coordinates a group. The first search creates `__consumer_offsets`.
+//! FindCoordinator (key 10, versions 0–6): which broker coordinates a group, or the transactions of an
+//! id. The first search creates `__consumer_offsets` or `__transaction_state`.
 
 use broker_wire::ErrorCode;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
@@ -100,22 +101,7 @@ async fn find(cx: &RequestContext, key_type: i8, key: &str) -> Result<Node, Erro
             Err(ErrorCode::ClusterAuthorizationFailed)
         }
         GROUP => find_group_coordinator(cx, key).await,
-        // There is no transaction coordinator in this cluster yet, unless a broker of another kind leads its topic.
-        TRANSACTION if cx.broker.metadata.image().topic(TRANSACTION_STATE_TOPIC).is_none() => {
-            Err(ErrorCode::CoordinatorNotAvailable)
-        }
-        TRANSACTION => {
-            let image = cx.broker.metadata.snapshot();
-            let count = image
-                .topic(TRANSACTION_STATE_TOPIC)
-                .map_or(0, |topic| topic.partitions.len());
-            let count = i32::try_from(count).unwrap_or(i32::MAX);
-            leader(
-                cx,
-                TRANSACTION_STATE_TOPIC,
-                coordinator::group::partition_for(key, count),
-            )
-        }
+        TRANSACTION => find_transaction_coordinator(cx, key).await,
         SHARE if cx.version() >= 6 => Err(ErrorCode::CoordinatorNotAvailable),
         _ => Err(ErrorCode::InvalidRequest),
     }
@@ -130,6 +116,21 @@ async fn find_group_coordinator(cx: &RequestContext, group_id: &str) -> Result<N
     }
     cx.broker.groups.learn_partition_count().await;
     leader(cx, GROUP_METADATA_TOPIC, cx.broker.groups.partition_for(group_id))
+}
+
+async fn find_transaction_coordinator(cx: &RequestContext, transactional_id: &str) -> Result<Node, ErrorCode> {
+    if cx.broker.metadata.image().topic(TRANSACTION_STATE_TOPIC).is_none() {
+        let whose = Whose::of(cx);
+        zookeeper::auto_create_topic(&cx.broker, TRANSACTION_STATE_TOPIC, whose.client(cx)).await;
+        return Err(ErrorCode::CoordinatorNotAvailable);
+    }
+    let transactions = &cx.broker.transactions;
+    transactions.learn_partition_count().await;
+    leader(
+        cx,
+        TRANSACTION_STATE_TOPIC,
+        transactions.partition_for(transactional_id),
+    )
 }
 
 /// The leader of the partition, at the listener that the client came in at.

@@ -12,6 +12,8 @@ mod from_controller;
 mod leader_hint;
 
 mod acl_requests;
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod allocate_producer_ids;
 mod alter_client_quotas;
 mod alter_configs;
@@ -41,8 +43,10 @@ mod describe_delegation_token;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_transactions;
 mod describe_user_scram_credentials;
 mod elect_leaders;
+mod end_txn;
 mod expire_delegation_token;
 mod fetch;
 mod find_coordinator;
@@ -55,6 +59,7 @@ mod leave_group;
 mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -71,6 +76,7 @@ mod text;
 mod throttle;
 mod topic_wait;
 mod update_metadata;
+pub(crate) mod write_txn_markers;
 
 use std::sync::Arc;
 
@@ -165,6 +171,10 @@ pub static APIS: &[Api] = &[
     delete_records::API,
     init_producer_id::API,
     offset_for_leader_epoch::API,
+    add_partitions_to_txn::API,
+    add_offsets_to_txn::API,
+    end_txn::API,
+    write_txn_markers::API,
     describe_acls::API,
     create_acls::API,
     delete_acls::API,
@@ -191,6 +201,8 @@ pub static APIS: &[Api] = &[
     alter_partition::API,
     describe_cluster::API,
     describe_producers::API,
+    describe_transactions::API,
+    list_transactions::API,
     allocate_producer_ids::API,
 ];
 

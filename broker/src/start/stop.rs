@@ -37,6 +37,7 @@ pub(super) async fn stop(parts: &mut Parts) {
     // Members that wait for a rebalance would hold up the listeners.
     if let Some(broker) = &parts.broker {
         broker.groups.shut_down();
+        broker.transactions.shut_down();
     }
     parts.listeners.shutdown().await;
     if let Some(opening) = parts.opening.take() {
