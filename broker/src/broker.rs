@@ -22,6 +22,7 @@ use crate::replication::Replication;
 use crate::security::AclAuthorizer;
 use crate::tokens::DelegationTokens;
 use crate::transaction::TransactionCoordinator;
+use crate::zookeeper::features::FinalizedFeatures;
 
 /// A running broker. Made by `start`, shared by all connections.
 pub struct Broker {
@@ -51,6 +52,8 @@ pub struct Broker {
     pub connection_quotas: Arc<ConnectionQuotas>,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
+    /// Finalized features of the cluster.
+    pub features: Arc<FinalizedFeatures>,
     /// What users and tokens log in with.
     pub credentials: CredentialStores,
     /// TLS of listeners and of connections to other brokers; from before the listeners on.
@@ -144,6 +147,7 @@ impl Broker {
             client_quotas,
             connection_quotas,
             producer_ids: ProducerIds::default(),
+            features: Arc::default(),
             credentials,
             tls: OnceLock::new(),
             connectors: OnceLock::new(),

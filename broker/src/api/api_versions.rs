@@ -23,11 +23,13 @@ async fn handle(cx: &RequestContext, request: ApiVersionsRequest) -> ApiVersions
         }
         *cx.connection.software.lock() = Some((name.to_owned(), version.to_owned()));
     }
-    ApiVersionsResponse::default().with_api_keys(
+    let response = ApiVersionsResponse::default().with_api_keys(
         APIS.iter()
             .map(|api| api_version(api.key, api.min_version, api.max_version))
             .collect(),
-    )
+    );
+    // No feature is supported in ZooKeeper mode, and so none is finalized (KIP-584); what is told is their epoch.
+    response.with_finalized_features_epoch(cx.broker.features.epoch())
 }
 
 fn api_version(key: i16, min: i16, max: i16) -> ApiVersion {

@@ -1,12 +1,17 @@
 //! Fetch (key 1): hands out ranges of the log to consumers and followers.
 //!
-//! Records are never read here: the answer says which ranges of which files belong where, and the connection sends
-//! them from the page cache. A fetch that finds less than `min_bytes` waits for appends (followers) or for the high
+//! Records are not read here: the answer says which ranges of which files belong where, and the connection sends
+//! them from the page cache. Only for clients from before Kafka 0.11 (versions 0–3) they are converted to an older message
+//! format; that too happens while the answer is sent, but for what [`CONVERTED_AT_ONCE`] allows. A fetch that finds less than `min_bytes` waits for appends (followers) or for the high
 //! watermark (consumers), at most `max_wait_ms`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use broker_log::FileSlice;
+use broker_log::batch::LegacyFormat;
+use broker_log::config::CompressionType;
+use broker_log::convert::DownConversion;
 use broker_wire::ErrorCode;
 use broker_wire::placeholder::{Placeholders, encode_with_files};
 use bytes::Bytes;
@@ -16,21 +21,28 @@ use kafka_protocol::messages::fetch_response::{
 use kafka_protocol::messages::{BrokerId as WireBrokerId, FetchRequest, FetchResponse, ProducerId, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use model::{BrokerEpoch, BrokerId, LeaderEpoch, Millis, Offset, TopicId};
-use tracing::warn;
+use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::leader_hint::leader_hint;
 use super::{Api, RequestContext, api, error_code, throttle};
-use crate::clock;
 use crate::config::RACK_AWARE_SELECTOR;
 use crate::delayed::Waiter;
 use crate::fetch_session::{FetchContext, PartitionAnswer, PartitionFetch, PartitionKey, SessionRequest};
 use crate::metadata::MetadataImage;
-use crate::net::{FilePart, Reply};
+use crate::net::{FilePart, FromFile, Reply};
 use crate::partition::{Isolation, Partition, PartitionError, Read, ReadSpec};
 use crate::security::{Operation, ResourceType};
+use crate::{blocking, clock};
 
 pub(super) const API: Api = api!(Fetch, 0..=17, replies handle);
+
+/// The first version whose clients know zstd (KIP-110).
+const KNOWS_ZSTD: i16 = 10;
+
+/// So many bytes of a log are converted to an older format before an answer is sent, and the beginning of each partition;
+/// the rest while it is being sent.
+const CONVERTED_AT_ONCE: usize = 1024 * 1024;
 
 /// Who fetches, and how.
 struct Fetcher {
@@ -51,6 +63,8 @@ enum Outcome {
         partition: Arc<Partition>,
         /// Its records are held back from the follower, whatever is appended.
         throttled: bool,
+        /// The records in an older format, for those who know no other.
+        converted: Option<DownConversion>,
     },
     Refused(PartitionError),
     Code(ErrorCode),
@@ -97,7 +111,7 @@ async fn handle(cx: &RequestContext, request: FetchRequest) -> Reply {
     };
     let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let refused = refused(cx, &fetcher, &context);
-    let outcomes = read_or_wait(cx, &fetcher, &context, &refused, request.min_bytes, max_wait).await;
+    let mut outcomes = read_or_wait(cx, &fetcher, &context, &refused, request.min_bytes, max_wait).await;
     if fetcher.follower.is_some() {
         count_throttled(cx, &outcomes);
     } else {
@@ -109,7 +123,10 @@ async fn handle(cx: &RequestContext, request: FetchRequest) -> Reply {
             return throttle::reply_and_pause(cx, &response, pause);
         }
     }
-    answer(cx, context, &outcomes)
+    if cx.version() < KNOWS_ZSTD {
+        for_old_clients(cx, &context, &mut outcomes).await;
+    }
+    answer(cx, context, outcomes)
 }
 
 fn fetcher(cx: &RequestContext, request: &FetchRequest, replica: i32) -> Fetcher {
@@ -311,6 +328,7 @@ fn read(cx: &RequestContext, fetcher: &Fetcher, context: &FetchContext, refused:
                         read,
                         partition,
                         throttled,
+                        converted: None,
                     }
                 }
                 Err(refusal) => Outcome::Refused(refusal),
@@ -393,18 +411,79 @@ fn find(cx: &RequestContext, image: &MetadataImage, key: &PartitionKey) -> Resul
     Ok(partition)
 }
 
-fn answer(cx: &RequestContext, context: FetchContext, outcomes: &[Outcome]) -> Reply {
+/// What a client cannot read is refused or converted, partition by partition.
+///
+/// Source: Kafka 3.9 `KafkaApis.handleFetchRequest`, `maybeConvertFetchedData`.
+async fn for_old_clients(cx: &RequestContext, context: &FetchContext, outcomes: &mut [Outcome]) {
+    let format = match cx.version() {
+        0 | 1 => Some(LegacyFormat::V0),
+        2 | 3 => Some(LegacyFormat::V1),
+        _ => None,
+    };
+    let mut to_convert = Vec::new();
+    for (at, outcome) in outcomes.iter_mut().enumerate() {
+        let Outcome::Read { read, partition, .. } = outcome else {
+            continue;
+        };
+        let Some(config) = partition.log().map(|log| log.config()) else {
+            continue;
+        };
+        if config.compression_type == CompressionType::Zstd {
+            *outcome = Outcome::Code(ErrorCode::UnsupportedCompressionType);
+        } else if let Some(format) = format {
+            if !config.message_downconversion_enable {
+                *outcome = Outcome::Code(ErrorCode::UnsupportedVersion);
+            } else if let Some(slice) = &read.slice {
+                let fetch_offset = context.partitions[at].1.fetch_offset;
+                to_convert.push((at, slice.clone(), format, fetch_offset));
+            }
+        }
+    }
+    if to_convert.is_empty() {
+        return;
+    }
+    let conversions = blocking::run(move || {
+        let mut left = CONVERTED_AT_ONCE;
+        let convert = |(at, slice, format, from): (usize, FileSlice, LegacyFormat, Offset)| {
+            let started = DownConversion::start(&slice, format, from, left);
+            left = left.saturating_sub(slice.len);
+            (at, started)
+        };
+        to_convert.into_iter().map(convert).collect::<Vec<_>>()
+    })
+    .await;
+    for (at, started) in conversions {
+        match (started, &mut outcomes[at]) {
+            (Ok(conversion), Outcome::Read { converted, .. }) => *converted = Some(conversion),
+            (Ok(_), Outcome::Refused(_) | Outcome::Code(_)) => {}
+            (Err(error), outcome) => {
+                let (key, fetch) = &context.partitions[at];
+                debug!(
+                    topic = %key.topic, partition = key.partition, offset = %fetch.fetch_offset, %error,
+                    "records have no form in an older message format"
+                );
+                *outcome = Outcome::Code(error_code::of_conversion(&error));
+            }
+        }
+    }
+}
+
+fn answer(cx: &RequestContext, context: FetchContext, mut outcomes: Vec<Outcome>) -> Reply {
     let answers: Vec<PartitionAnswer> = outcomes.iter().map(partition_answer).collect();
     let keys: Vec<PartitionKey> = context.partitions.iter().map(|(key, _)| key.clone()).collect();
     let (session_id, told) = context.finish(&cx.broker.fetch_sessions, &answers, clock::now());
     let mut placeholders = Placeholders::new();
     let mut files = Vec::new();
     let mut response = FetchResponse::default().with_session_id(session_id);
-    for ((key, outcome), told) in keys.iter().zip(outcomes).zip(told) {
+    for ((key, outcome), told) in keys.iter().zip(&mut outcomes).zip(told) {
         if !told {
             continue;
         }
         let mut data = partition_data(key.partition, outcome, &mut placeholders, &mut files);
+        // Clients of old take KAFKA_STORAGE_ERROR for something that no retry helps against.
+        if cx.version() <= 5 && data.error_code == ErrorCode::KafkaStorageError as i16 {
+            data.error_code = ErrorCode::NotLeaderOrFollower as i16;
+        }
         if cx.version() >= 12 {
             name_leader(cx, key, &mut data, &mut response.node_endpoints);
         }
@@ -455,9 +534,9 @@ fn partition_answer(outcome: &Outcome) -> PartitionAnswer {
 
 fn partition_data(
     index: i32,
-    outcome: &Outcome,
+    outcome: &mut Outcome,
     placeholders: &mut Placeholders,
-    files: &mut Vec<FilePart>,
+    files: &mut Vec<FromFile>,
 ) -> PartitionData {
     let mut data = PartitionData::default();
     data.partition_index = index;
@@ -468,8 +547,8 @@ fn partition_data(
     data.preferred_read_replica = WireBrokerId(-1);
     // Never null: librdkafka and the Java client both take null for a broken answer.
     data.records = Some(Bytes::new());
-    let read = match outcome {
-        Outcome::Read { read, .. } => read,
+    let (read, converted) = match outcome {
+        Outcome::Read { read, converted, .. } => (read, converted.take()),
         Outcome::Refused(refusal) => {
             data.error_code = error_code::of_partition(refusal) as i16;
             return data;
@@ -500,26 +579,37 @@ fn partition_data(
             })
             .collect()
     });
-    if let Some(slice) = &read.slice {
-        let part = FilePart {
-            file: Arc::clone(&slice.file),
-            position: slice.position,
-            len: slice.len,
-        };
-        match placeholders.reserve(slice.len) {
-            Some(placeholder) => {
-                data.records = Some(placeholder);
-                files.push(part);
-            }
-            // The system refused the address space that placeholders need: the records go by memory.
-            None => match part.read_now() {
-                Ok(records) => data.records = Some(records),
-                Err(error) => {
-                    warn!(partition = index, %error, "records cannot be read");
-                    data.error_code = ErrorCode::KafkaStorageError as i16;
-                }
-            },
+    let (part, len) = match (converted, &read.slice) {
+        (Some(conversion), _) => {
+            let len = conversion.len();
+            (FromFile::Converted(conversion), len)
         }
+        (None, Some(slice)) => {
+            let part = FilePart {
+                file: Arc::clone(&slice.file),
+                position: slice.position,
+                len: slice.len,
+            };
+            (FromFile::Range(part), slice.len)
+        }
+        (None, None) => return data,
+    };
+    if len == 0 {
+        return data;
+    }
+    match placeholders.reserve(len) {
+        Some(placeholder) => {
+            data.records = Some(placeholder);
+            files.push(part);
+        }
+        // The system refused the address space that placeholders need: the records go by memory.
+        None => match part.read_now() {
+            Ok(records) => data.records = Some(records),
+            Err(error) => {
+                warn!(partition = index, %error, "records cannot be read");
+                data.error_code = ErrorCode::KafkaStorageError as i16;
+            }
+        },
     }
     data
 }

@@ -25,6 +25,8 @@ mod api_versions;
 mod config_alteration;
 mod config_entries;
 mod config_resource;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod controlled_shutdown;
 mod create_acls;
 mod create_delegation_token;
@@ -47,6 +49,7 @@ mod describe_transactions;
 mod describe_user_scram_credentials;
 mod elect_leaders;
 mod end_txn;
+mod envelope;
 mod expire_delegation_token;
 mod fetch;
 mod find_coordinator;
@@ -75,6 +78,7 @@ mod sync_group;
 mod text;
 mod throttle;
 mod topic_wait;
+mod update_features;
 mod update_metadata;
 pub(crate) mod write_txn_markers;
 
@@ -199,11 +203,15 @@ pub static APIS: &[Api] = &[
     describe_user_scram_credentials::API,
     alter_user_scram_credentials::API,
     alter_partition::API,
+    update_features::API,
+    envelope::API,
     describe_cluster::API,
     describe_producers::API,
     describe_transactions::API,
     list_transactions::API,
     allocate_producer_ids::API,
+    consumer_group_heartbeat::API,
+    consumer_group_describe::API,
 ];
 
 /// The API with this key, if it is served.

@@ -119,7 +119,7 @@ impl Connection {
                 }
                 Reply::Parts { parts, files } => {
                     self.gathered_bytes = 0;
-                    self.transport.write_parts(&mut self.gathered, parts, &files).await?;
+                    self.transport.write_parts(&mut self.gathered, parts, files).await?;
                 }
                 Reply::Nothing => {}
                 Reply::Close(reason) => {

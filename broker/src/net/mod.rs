@@ -21,6 +21,6 @@ mod transport;
 pub use listener::{Listener, ListenerError, SocketSettings};
 pub use listeners::{Listeners, OpenError, open_listener, ports};
 pub use login::{NoLogin, login};
-pub use reply::{FilePart, Reply};
+pub use reply::{FilePart, FromFile, Reply};
 pub use sasl::{CredentialStores, NotOffered, SaslListener};
 pub use tls::{ListenerTls, ListenerTlsError, Tls};

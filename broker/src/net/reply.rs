@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker_log::convert::DownConversion;
 use broker_wire::placeholder::Part;
 use bytes::Bytes;
 
@@ -14,12 +15,12 @@ use bytes::Bytes;
 pub enum Reply {
     /// Send this frame.
     Bytes(Bytes),
-    /// Send this frame, of which some parts are ranges of files.
+    /// Send this frame, of which some parts come from files.
     Parts {
         /// In order; a [`Part::File`] is an index into `files`.
         parts: Vec<Part>,
-        /// The ranges.
-        files: Vec<FilePart>,
+        /// What comes from files.
+        files: Vec<FromFile>,
     },
     /// Send nothing (acks=0).
     Nothing,
@@ -36,6 +37,34 @@ impl Reply {
             reply if pause.is_zero() => reply,
             Self::Throttled(reply, already) => Self::Throttled(reply, already.max(pause)),
             reply => Self::Throttled(Box::new(reply), pause),
+        }
+    }
+}
+
+/// A part of a reply that is not in memory.
+#[derive(Debug)]
+pub enum FromFile {
+    /// A range, as it is.
+    Range(FilePart),
+    /// A range for a consumer that knows only older message formats: it is converted piece by piece, as it is sent.
+    Converted(DownConversion),
+}
+
+impl FromFile {
+    /// All of it, read into memory; blocks if it is not in the page cache.
+    ///
+    /// # Errors
+    /// The disk's, or the file is shorter.
+    pub fn read_now(self) -> io::Result<Bytes> {
+        match self {
+            Self::Range(range) => range.read_now(),
+            Self::Converted(mut conversion) => {
+                let mut records = Vec::with_capacity(conversion.len());
+                while let Some(piece) = conversion.piece()? {
+                    records.extend_from_slice(&piece);
+                }
+                Ok(records.into())
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use broker_log::convert::DownConversion;
 use broker_wire::placeholder::Part;
 use bytes::{Buf, Bytes};
 use rustix::io::ReadWriteFlags;
@@ -14,7 +15,7 @@ use rustix::net::SendFlags;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use super::reply::FilePart;
+use super::reply::{FilePart, FromFile};
 use crate::blocking;
 
 /// Ranges up to this size are read into memory and leave in the same write as what is round them.
@@ -79,25 +80,54 @@ pub(super) async fn write_parts(
     stream: &TcpStream,
     frames: &mut Vec<Bytes>,
     parts: Vec<Part>,
-    files: &[FilePart],
+    mut files: Vec<FromFile>,
 ) -> io::Result<()> {
     for part in parts {
-        match part {
-            Part::Bytes(bytes) => frames.push(bytes),
-            Part::File { index, .. } => {
-                let file = files
-                    .get(index)
-                    .ok_or_else(|| io::Error::other("a reply names a file that it has not"))?;
-                if file.len <= INLINE_FILE {
-                    frames.push(read_in(file).await?);
-                } else {
-                    write_more(stream, frames).await?;
-                    send_file(stream, file).await?;
+        let index = match part {
+            Part::Bytes(bytes) => {
+                frames.push(bytes);
+                continue;
+            }
+            Part::File { index, .. } => index,
+        };
+        match files.get_mut(index).ok_or_else(no_such_file)? {
+            FromFile::Range(file) if file.len <= INLINE_FILE => frames.push(read_in(file).await?),
+            FromFile::Range(file) => {
+                write_more(stream, frames).await?;
+                send_file(stream, file).await?;
+            }
+            FromFile::Converted(conversion) => {
+                let mut waiting = 0;
+                while let Some(piece) = next_piece(conversion).await? {
+                    waiting += piece.len();
+                    frames.push(piece);
+                    if waiting > INLINE_FILE {
+                        write_all(stream, frames).await?;
+                        waiting = 0;
+                    }
                 }
             }
         }
     }
     write_all(stream, frames).await
+}
+
+pub(super) fn no_such_file() -> io::Error {
+    io::Error::other("a reply names a file that it has not")
+}
+
+/// The next piece of records in an older format; what is not converted yet is read and converted by the blocking pool.
+pub(super) async fn next_piece(conversion: &mut DownConversion) -> io::Result<Option<Bytes>> {
+    if let Some(piece) = conversion.ready() {
+        return Ok(Some(piece));
+    }
+    if conversion.is_empty() {
+        return Ok(None);
+    }
+    let mut taken = conversion.take();
+    let (piece, rest) = blocking::run(move || (taken.piece(), taken)).await;
+    *conversion = rest;
+    piece
 }
 
 /// Writes `frames`, telling the kernel that more follows at once, so that no small packet leaves.

@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::reply::FilePart;
+use super::reply::FromFile;
 use super::send;
 
 /// Four records of TLS: as much as rustls encrypts before it writes.
@@ -28,17 +28,20 @@ pub(super) async fn write_parts(
     stream: &mut TlsStream<TcpStream>,
     frames: &mut Vec<Bytes>,
     parts: Vec<Part>,
-    files: &[FilePart],
+    mut files: Vec<FromFile>,
 ) -> io::Result<()> {
     let mut buffer = Vec::new();
     for part in parts {
-        match part {
-            Part::Bytes(bytes) => frames.push(bytes),
-            Part::File { index, .. } => {
-                let file = files
-                    .get(index)
-                    .ok_or_else(|| io::Error::other("a reply names a file that it has not"))?;
-                encrypt(stream, frames).await?;
+        let index = match part {
+            Part::Bytes(bytes) => {
+                frames.push(bytes);
+                continue;
+            }
+            Part::File { index, .. } => index,
+        };
+        encrypt(stream, frames).await?;
+        match files.get_mut(index).ok_or_else(send::no_such_file)? {
+            FromFile::Range(file) => {
                 let mut done = 0;
                 while done < file.len {
                     let len = (file.len - done).min(CHUNK);
@@ -48,6 +51,11 @@ pub(super) async fn write_parts(
                     send::read_range(file, file.position + done as u64, &mut buffer[..len]).await?;
                     stream.write_all(&buffer[..len]).await?;
                     done += len;
+                }
+            }
+            FromFile::Converted(conversion) => {
+                while let Some(piece) = send::next_piece(conversion).await? {
+                    stream.write_all(&piece).await?;
                 }
             }
         }

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::reply::FilePart;
+use super::reply::FromFile;
 use super::tls::ListenerTls;
 use super::{send, send_tls};
 use crate::api::ConnectionInfo;
@@ -95,7 +95,7 @@ impl Transport {
         &mut self,
         frames: &mut Vec<Bytes>,
         parts: Vec<Part>,
-        files: &[FilePart],
+        files: Vec<FromFile>,
     ) -> io::Result<()> {
         match self {
             Self::Plain(stream) => send::write_parts(stream, frames, parts, files).await,

@@ -18,7 +18,7 @@ use super::passwords::reencode;
 use super::zookeeper::{self, in_session, millis};
 use super::{connection_limits, failed_directories, last_session};
 use crate::broker::Connectors;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, ProtocolVersion};
 use crate::logging::KAFKA_SERVER;
 use crate::net::{Listeners, Tls, login, open_listener};
 use crate::partition::{Partitions, ReplicaSettings};
@@ -92,6 +92,11 @@ pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
         parts.background.spawn(Arc::clone(tokens).follow());
         let expire = Arc::clone(tokens).expire_from_time_to_time(Arc::downgrade(&broker));
         parts.background.spawn(expire);
+    }
+
+    if config.inter_broker_protocol_version >= ProtocolVersion::IBP_2_7_IV0 {
+        let features = Arc::clone(&broker.features);
+        parts.background.spawn(features.follow(broker.store.clone()));
     }
 
     let mut bound = Vec::new();

@@ -11,6 +11,7 @@ pub mod changes;
 pub mod configs;
 pub mod consumer_offsets;
 mod error;
+pub mod features;
 pub mod new_topics;
 pub mod quotas;
 pub mod topics;

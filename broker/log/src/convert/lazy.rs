@@ -93,6 +93,29 @@ impl DownConversion {
         self.left == 0
     }
 
+    /// The next piece, if it has been converted already.
+    pub fn ready(&mut self) -> Option<Bytes> {
+        if self.ready.is_empty() {
+            return None;
+        }
+        let mut piece = std::mem::take(&mut self.ready);
+        piece.truncate(self.left);
+        self.left -= piece.len();
+        Some(piece)
+    }
+
+    /// The conversion itself, for work elsewhere; what stays behind is empty.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let taken = Self {
+            file: Arc::clone(&self.file),
+            ready: std::mem::take(&mut self.ready),
+            ..*self
+        };
+        self.left = 0;
+        taken
+    }
+
     /// The next piece; `None` after the last. Blocks on the disk.
     ///
     /// # Errors
@@ -101,7 +124,10 @@ impl DownConversion {
         if self.left == 0 {
             return Ok(None);
         }
-        let mut piece = std::mem::take(&mut self.ready);
+        if let Some(piece) = self.ready() {
+            return Ok(Some(piece));
+        }
+        let mut piece = Bytes::new();
         let mut converted = Vec::new();
         while piece.is_empty() {
             match self.convert_piece(&mut converted) {

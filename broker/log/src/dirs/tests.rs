@@ -63,7 +63,12 @@ fn check_sample(logs: &Logs, plain_end: i64) {
     assert_eq!(all(&check("lat", 0, 0, 100)), 100);
     assert_eq!(all(&check("compacted", 0, 0, 330)), 40);
     check("magic0", 0, 0, 9);
-    check("magic1", 0, 0, 9);
+    let magic1 = check("magic1", 0, 0, 9);
+    // Four messages, of offsets 3 to 6, are in one wrapper.
+    for (timestamp, offset) in [(1_795_250_354_067, 3), (1_795_250_354_070, 3), (1_795_250_354_071, 7)] {
+        let found = magic1.offset_for_timestamp(Millis(timestamp)).unwrap().unwrap();
+        assert_eq!(found.offset, Offset(offset), "{timestamp}");
+    }
     check("__consumer_offsets", 0, 0, 31);
     check("__transaction_state", 0, 0, 28);
 
