@@ -9,6 +9,9 @@ use bytes::Bytes;
 pub(crate) const HEADER: usize = 61;
 /// From here on the checksum covers a batch.
 const CRC_COVERS: usize = 21;
+/// Bits of a batch's attributes.
+const TRANSACTIONAL: i16 = 0x10;
+const CONTROL: i16 = 0x20;
 
 /// An encoded batch of records whose values have one length.
 #[derive(Clone)]
@@ -61,12 +64,41 @@ impl Batch {
         self.bytes.len() - 1 - self.value_len
     }
 
+    /// How many records it has.
+    pub(crate) fn records(&self) -> i32 {
+        count_in(&self.bytes)
+    }
+
+    /// A copy of this producer, in a transaction, whose first record has this sequence number.
+    pub(crate) fn transactional(&self, producer_id: i64, epoch: i16, sequence: i32) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        bytes[21..23].copy_from_slice(&TRANSACTIONAL.to_be_bytes());
+        bytes[43..51].copy_from_slice(&producer_id.to_be_bytes());
+        bytes[51..53].copy_from_slice(&epoch.to_be_bytes());
+        bytes[53..57].copy_from_slice(&sequence.to_be_bytes());
+        seal(&mut bytes);
+        bytes
+    }
+
     /// A copy whose last record's value begins with this number.
     pub(crate) fn stamped(&self, stamp: u64) -> Bytes {
         let mut bytes = self.bytes.clone();
         stamp_in(&mut bytes, self.stamp_at(), stamp);
         bytes.into()
     }
+}
+
+/// How many records a whole batch has; none where it is a transaction's marker.
+pub(crate) fn records_in(batch: &[u8]) -> u64 {
+    let attributes = i16::from_be_bytes([batch[21], batch[22]]);
+    if attributes & CONTROL != 0 {
+        return 0;
+    }
+    u64::try_from(count_in(batch)).unwrap_or(0)
+}
+
+fn count_in(batch: &[u8]) -> i32 {
+    i32::from_be_bytes([batch[57], batch[58], batch[59], batch[60]])
 }
 
 /// Puts a number into a batch that lies in a larger buffer, and seals it again.
@@ -201,6 +233,22 @@ mod tests {
             u32::from_be_bytes(bytes[17..21].try_into().unwrap()),
             crc32c::crc32c(&bytes[21..])
         );
+    }
+
+    #[test]
+    fn a_batch_of_a_transaction_says_whose_it_is() {
+        let bytes = Batch::new(17, 1024).transactional(0x0102_0304, 5, 34);
+        assert_eq!(bytes[21..23], [0, 0x10]);
+        assert_eq!(bytes[43..51], [0, 0, 0, 0, 1, 2, 3, 4]);
+        assert_eq!(bytes[51..57], [0, 5, 0, 0, 0, 34]);
+        assert_eq!(
+            u32::from_be_bytes(bytes[17..21].try_into().unwrap()),
+            crc32c::crc32c(&bytes[21..])
+        );
+        assert_eq!(records_in(&bytes), 17);
+        let mut marker = bytes;
+        marker[22] |= 0x20;
+        assert_eq!(records_in(&marker), 0);
     }
 
     #[test]

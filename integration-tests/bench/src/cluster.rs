@@ -170,10 +170,13 @@ pub(crate) struct Cluster {
     pub(crate) brokers: Vec<Broker>,
     /// How long the first start took, and what it cost.
     pub(crate) ready: Option<(Duration, f64)>,
+    /// Where the key store of encrypted listeners lies.
+    pub(crate) tls: PathBuf,
 }
 
 impl Cluster {
-    /// Lays down the properties of `size` brokers.
+    /// Lays down the properties of `size` brokers. In `more`, `{listener}` becomes the usual one, `{encrypted}` one that speaks
+    /// TLS, and `{tls}` the directory of its key store.
     pub(crate) fn new(
         target: &Target,
         name: &str,
@@ -189,6 +192,10 @@ impl Cluster {
             let directory = directory.join(format!("broker-{id}"));
             fs::create_dir_all(&directory).doing(|| format!("making {}", directory.display()))?;
             let address = SocketAddr::from(([127, 0, 0, 1], port + id));
+            let more = more
+                .replace("{listener}", &format!("PLAINTEXT://{address}"))
+                .replace("{encrypted}", &format!("SSL://{}", encrypted_address(address)))
+                .replace("{tls}", &run.join("tls").display().to_string());
             let properties = format!(
                 "broker.id={id}\nlisteners=PLAINTEXT://{address}\nlog.dirs={}\n\
                  zookeeper.connect=127.0.0.1:{zookeeper_port}/{}-{name}\n{PROPERTIES}{more}",
@@ -209,6 +216,7 @@ impl Cluster {
             target: target.clone(),
             brokers,
             ready: None,
+            tls: run.join("tls"),
         })
     }
 
@@ -413,6 +421,11 @@ impl Cluster {
     pub(crate) fn data(&self) -> Vec<PathBuf> {
         self.brokers.iter().map(|it| it.directory.join("data")).collect()
     }
+}
+
+/// Where a broker that listens there speaks TLS, if it does.
+pub(crate) fn encrypted_address(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port() + 1)
 }
 
 /// What the first of these brokers that answers says.

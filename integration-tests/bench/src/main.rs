@@ -8,13 +8,16 @@
 
 mod batch;
 mod cluster;
+mod encrypted;
 mod error;
 mod failover;
 mod load;
 mod pace;
+mod phase;
 mod process;
 mod scenarios;
 mod table;
+mod transactions;
 mod wire;
 
 use std::fs;
@@ -113,6 +116,7 @@ fn run(command_line: &CommandLine) -> Result<bool> {
         fs::remove_dir_all(&directory).doing(|| format!("emptying {}", directory.display()))?;
     }
     let _zookeeper = ZooKeeper::start(&repository, &directory.join("zookeeper"), command_line.port)?;
+    encrypted::lay_down(&directory.join("tls"))?;
     let targets = targets(command_line, &repository)?;
     let mut bench = Bench {
         scale: Scale {
@@ -247,7 +251,7 @@ impl Bench {
 
     fn cluster(&mut self, round: usize, kind: Kind, target: usize) -> Result<Cluster> {
         let target = &self.targets[target];
-        let port = target.first_port + 10 * kind as u16;
+        let port = target.first_port + 4 * kind as u16;
         let name = format!("{}-{round}", kind.name());
         let mut cluster = Cluster::new(
             target,

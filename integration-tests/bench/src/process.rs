@@ -204,7 +204,7 @@ fn parents() -> BTreeMap<u32, u32> {
 }
 
 /// A stretch of time, and what was used in it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Spent {
     /// Wall clock.
     pub(crate) seconds: f64,

@@ -6,36 +6,49 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::batch::Batch;
-use crate::cluster::{Cluster, eventually, not_yet};
+use crate::cluster::{Cluster, encrypted_address, eventually, not_yet};
+use crate::encrypted::produce_encrypted;
 use crate::error::{BenchError, Result};
 use crate::failover::{read_back, until_told, write};
 use crate::load::{Consumed, Produce, Produced, consume, produce};
 use crate::pace::pace;
 use crate::table::{Figures, quantile_ms};
+use crate::transactions::{Transact, Transacted, count_committed, transact};
 use crate::wire::View;
 
-/// What a scenario needs to run on.
+/// What a scenario needs to run on. Each has four ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// One broker, warm.
     One,
     /// One broker, warm, which asks its access control lists about everything.
     Guarded,
+    /// One broker, warm, which has a listener that speaks TLS as well.
+    Encrypted,
     /// Three brokers, warm.
     Three,
+    /// Three brokers, warm, whose records of transactions have three replicas, as Kafka has it by default.
+    Transactional,
     /// Three brokers, the other target's not running: they have enough to do.
     Many,
 }
 
 impl Kind {
     /// In the order in which they run.
-    pub(crate) const ALL: [Self; 4] = [Self::One, Self::Guarded, Self::Three, Self::Many];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::One,
+        Self::Guarded,
+        Self::Encrypted,
+        Self::Three,
+        Self::Transactional,
+        Self::Many,
+    ];
 
     /// How many brokers.
     pub(crate) fn brokers(self) -> u16 {
         match self {
-            Self::One | Self::Guarded => 1,
-            Self::Three | Self::Many => 3,
+            Self::One | Self::Guarded | Self::Encrypted => 1,
+            Self::Three | Self::Transactional | Self::Many => 3,
         }
     }
 
@@ -45,6 +58,10 @@ impl Kind {
             Self::Guarded => {
                 "authorizer.class.name=kafka.security.authorizer.AclAuthorizer\nallow.everyone.if.no.acl.found=true\n"
             }
+            Self::Encrypted => {
+                "listeners={listener},{encrypted}\nssl.keystore.type=PEM\nssl.keystore.location={tls}/key-store.pem\n"
+            }
+            Self::Transactional => "transaction.state.log.replication.factor=3\ntransaction.state.log.min.isr=2\n",
             Self::One | Self::Three | Self::Many => "",
         }
     }
@@ -54,7 +71,9 @@ impl Kind {
         match self {
             Self::One => "one",
             Self::Guarded => "guarded",
+            Self::Encrypted => "encrypted",
             Self::Three => "three",
+            Self::Transactional => "transactional",
             Self::Many => "many",
         }
     }
@@ -119,6 +138,13 @@ pub(crate) const ALL: &[Scenario] = &[
         run: produce_acls,
     },
     Scenario {
+        name: "produce-tls",
+        kind: Kind::Encrypted,
+        warm: true,
+        about: "produce-large over TLS 1.3",
+        run: produce_tls,
+    },
+    Scenario {
         name: "replicated-large",
         kind: Kind::Three,
         warm: true,
@@ -145,6 +171,13 @@ pub(crate) const ALL: &[Scenario] = &[
         warm: false,
         about: "an acks=all writer while its leader gets kill -9, also being controller, and SIGTERM: longest gap, losses",
         run: failover,
+    },
+    Scenario {
+        name: "transactions",
+        kind: Kind::Transactional,
+        warm: true,
+        about: "100 records of 1 KiB a transaction to 6 partitions of 3 replicas: 8 producers, then 20 transactions a second",
+        run: transactions,
     },
     Scenario {
         name: "controller-failover",
@@ -394,6 +427,30 @@ fn produce_acls(cluster: &mut Cluster, scale: &Scale) -> Result<Figures> {
     Ok(figures)
 }
 
+fn produce_tls(cluster: &mut Cluster, scale: &Scale) -> Result<Figures> {
+    let address = encrypted_address(cluster.brokers[0].address);
+    with_topic(cluster, "encrypted", PARTITIONS, 1, |cluster, view| {
+        let mut last = None;
+        // The first pass warms up what only TLS uses.
+        for (warm_up, window) in [
+            (scale.seconds(0), scale.seconds(8)),
+            (scale.seconds(1), scale.seconds(8)),
+        ] {
+            let load = Produce {
+                warm_up,
+                window,
+                max_bytes: scale.megabytes(1500),
+                ..large(view, 1, "encrypted")
+            };
+            last = Some(produce_encrypted(&load, address, &cluster.tls, &cluster.process_ids())?);
+        }
+        let done = last.ok_or_else(|| not_yet("nothing was produced"))?;
+        let mut figures = large_figures(&done);
+        figures.add("p99 ms", quantile_ms(&mut done.latencies.clone(), 0.99));
+        Ok(figures)
+    })
+}
+
 fn latency(cluster: &mut Cluster, scale: &Scale, rate: u32, replicas: usize) -> Result<Figures> {
     with_topic(cluster, "paced", PARTITIONS, replicas, |cluster, view| {
         let (warm_up, window) = (scale.seconds(4), scale.seconds(10));
@@ -438,6 +495,72 @@ fn replicated_small(cluster: &mut Cluster, scale: &Scale) -> Result<Figures> {
         let load = small(view, -1, "small", 63, scale.seconds(4), scale.seconds(8));
         produce(&load, &cluster.process_ids()).map(small_figures)
     })
+}
+
+fn transactions(cluster: &mut Cluster, scale: &Scale) -> Result<Figures> {
+    const RECORDS: usize = 100;
+    const PACE: u32 = 20;
+    with_topic(cluster, "transactions", PARTITIONS, 3, |cluster, view| {
+        let (addresses, processes) = (cluster.addresses(), cluster.process_ids());
+        let mut committed = 0;
+        let mut run = |rate: Option<u32>, warm_up: u64, window: u64| -> Result<Transacted> {
+            let load = Transact {
+                topic: "transactions",
+                view,
+                producers: 8,
+                records: RECORDS,
+                rate,
+                warm_up: scale.seconds(warm_up),
+                window: scale.seconds(window),
+            };
+            let done = transact(&load, &addresses, &processes)?;
+            if done.commits.is_empty() {
+                return Err(BenchError::Broken("nothing was committed in the window".to_owned()));
+            }
+            committed += done.committed;
+            Ok(done)
+        };
+        // As in `warm_up`, of what only transactions use.
+        let mut passes: Vec<f64> = Vec::new();
+        loop {
+            let pass = run(None, 1, 5)?;
+            passes.push(pass.spent.brokers / pass.commits.len() as f64);
+            let [.., before, last] = passes[..] else {
+                if scale.short {
+                    break;
+                }
+                continue;
+            };
+            if passes.len() >= 6 || last > 0.9 * before {
+                break;
+            }
+        }
+        let mut figures = Figures::default();
+        let closed = run(None, 1, 8)?;
+        figures.add("transactions/s", closed.commits.len() as f64 / closed.spent.seconds);
+        transaction_figures(&mut figures, "", closed);
+        transaction_figures(&mut figures, "paced ", run(Some(PACE), 2, 20)?);
+        let wanted = committed * RECORDS as u64;
+        let found = count_committed("transactions", view)?;
+        if found != wanted {
+            return Err(BenchError::Broken(format!(
+                "{wanted} records were committed, {found} can be read"
+            )));
+        }
+        Ok(figures)
+    })
+}
+
+fn transaction_figures(figures: &mut Figures, prefix: &str, mut done: Transacted) {
+    let count = done.commits.len() as f64;
+    let mut add = |name: &str, value: f64| figures.add(format!("{prefix}{name}"), value);
+    add("broker CPU ms/transaction", done.spent.brokers * 1e3 / count);
+    add("load CPU ms/transaction", done.spent.load * 1e3 / count);
+    for (name, all) in [("commit", &mut done.commits), ("whole", &mut done.whole)] {
+        add(&format!("{name} p50 ms"), quantile_ms(all, 0.5));
+        add(&format!("{name} p99 ms"), quantile_ms(all, 0.99));
+    }
+    add("asked again/transaction", done.asked_again as f64 / count);
 }
 
 fn failover(cluster: &mut Cluster, scale: &Scale) -> Result<Figures> {

@@ -47,9 +47,19 @@ impl Client {
 
     /// Sends a request and reads its answer.
     pub(crate) fn call<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response> {
+        self.send(request, version)?;
+        self.receive::<R>(version)
+    }
+
+    /// Sends a request; one at a time, the answer is to be received before the next.
+    pub(crate) fn send<R: Request>(&mut self, request: &R, version: i16) -> Result<()> {
         self.correlation += 1;
         let frame = frame(request, version, self.correlation)?;
-        self.stream.write_all(&frame).doing(|| "sending a request".to_owned())?;
+        self.stream.write_all(&frame).doing(|| "sending a request".to_owned())
+    }
+
+    /// Reads the answer to the request that was sent.
+    pub(crate) fn receive<R: Request>(&mut self, version: i16) -> Result<R::Response> {
         let mut answer = self.read_frame()?;
         let header = R::Response::header_version(version);
         let malformed =
@@ -68,7 +78,7 @@ impl Client {
 }
 
 /// Reads one frame, without its size.
-pub(crate) fn read_frame(stream: &mut TcpStream) -> Result<Bytes> {
+pub(crate) fn read_frame(stream: &mut impl Read) -> Result<Bytes> {
     let doing = || "reading an answer".to_owned();
     let mut size = [0; 4];
     stream.read_exact(&mut size).doing(doing)?;
