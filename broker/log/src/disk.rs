@@ -22,6 +22,8 @@ pub enum Operation {
     Write(usize),
     /// `ftruncate`.
     SetLen,
+    /// `futimens`.
+    SetModified,
     /// `fdatasync` or `fsync` of a file.
     Sync,
     /// `fsync` of a directory.
@@ -258,6 +260,13 @@ impl Disk {
         self.ask(Operation::SetLen, path)
             .and_then(|()| file.set_len(len))
             .doing("resize", path)
+    }
+
+    /// Makes `file` tell that it was last written at `time`.
+    pub fn set_modified(&self, file: &File, path: &Path, time: std::time::SystemTime) -> Result<(), DiskError> {
+        self.ask(Operation::SetModified, path)
+            .and_then(|()| file.set_modified(time))
+            .doing("set the time of", path)
     }
 
     /// Waits until the content of `file` is on the device.

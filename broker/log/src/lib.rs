@@ -16,6 +16,7 @@ pub mod producer;
 
 pub mod checkpoint;
 pub mod clean_shutdown;
+pub mod cleaner;
 pub mod config;
 #[cfg(test)]
 mod damage;
@@ -32,6 +33,7 @@ mod segment;
 #[cfg(test)]
 mod testing;
 
+pub use cleaner::{CleanerConfig, CleanerStatus, Uncleanable};
 pub use config::LogConfig;
 pub use dirs::{DirFailure, DirStatus, LogSize, Logs, LogsConfig, MoveError, OpenError, ShutdownReport};
 pub use disk::{Disk, DiskError};

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use model::BrokerId;
+use model::{BrokerId, Millis};
 
 use super::error::ConfigError;
 use super::keys;
@@ -245,6 +245,19 @@ impl BrokerConfig {
         let config = Self::read(&values, derived, originals.into());
         config.validate()?;
         Ok(config)
+    }
+
+    /// `log.cleaner.*`. Source: Kafka `LogCleaner.cleanerConfig`.
+    pub fn cleaner(&self) -> broker_log::CleanerConfig {
+        broker_log::CleanerConfig {
+            enable: self.log_cleaner_enable,
+            threads: usize::try_from(self.log_cleaner_threads).unwrap_or(0),
+            dedupe_buffer_size: u64::try_from(self.log_cleaner_dedupe_buffer_size).unwrap_or(0),
+            load_factor: self.log_cleaner_io_buffer_load_factor,
+            io_buffer_size: usize::try_from(self.log_cleaner_io_buffer_size).unwrap_or(0),
+            max_io_bytes_per_second: self.log_cleaner_io_max_bytes_per_second,
+            backoff_ms: Millis(self.log_cleaner_backoff_ms),
+        }
     }
 
     /// What Kafka requires across keys. Source: `KafkaConfig.validateValues`.

@@ -154,6 +154,9 @@ fn reconfigure(broker: &Arc<Broker>, before: &BrokerConfig, after: &BrokerConfig
     if before.num_recovery_threads_per_data_dir != after.num_recovery_threads_per_data_dir {
         logs.set_recovery_threads(threads(after.num_recovery_threads_per_data_dir));
     }
+    if before.cleaner() != after.cleaner() {
+        logs.set_cleaner_config(after.cleaner());
+    }
     if before.producer_id_expiration_ms != after.producer_id_expiration_ms {
         logs.set_producer_id_expiration(Millis(i64::from(after.producer_id_expiration_ms)));
     }

@@ -275,6 +275,13 @@ impl BatchHeader {
         *self = self.with_i64(BASE_TIMESTAMP, timestamp.0);
     }
 
+    /// From here on tombstones and markers of the batch may go: the base timestamp says so, and the attributes that it
+    /// does. The caller writes the records' deltas anew. Source: KIP-534.
+    pub(crate) fn set_delete_horizon(&mut self, horizon: Millis) {
+        self.set_attributes(self.attributes() | DELETE_HORIZON_MASK);
+        self.set_base_timestamp(horizon);
+    }
+
     pub(crate) fn set_max_timestamp(&mut self, timestamp: Millis) {
         *self = self.with_i64(MAX_TIMESTAMP, timestamp.0);
     }

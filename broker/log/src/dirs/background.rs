@@ -197,15 +197,14 @@ impl Logs {
         });
     }
 
-    /// Drops deleted partitions from the cleaner's checkpoint, if there is one.
+    /// Drops deleted partitions from the cleaner's checkpoint, and writes it if it is not what the file says.
     fn forget_cleaned(&self, dir: &Dir) -> Result<(), DiskError> {
-        let mut cleaned = checkpoint::read(&self.shared.disk, &dir.home.path, checkpoint::CLEANER_OFFSET)?;
-        let before = cleaned.len();
-        cleaned.retain(|partition, _| self.get(partition).is_some());
-        if cleaned.len() != before {
-            self.write(dir, checkpoint::CLEANER_OFFSET, &cleaned)?;
+        dir.cleaned.lock().retain(|partition, _| self.get(partition).is_some());
+        let written = checkpoint::read(&self.shared.disk, &dir.home.path, checkpoint::CLEANER_OFFSET)?;
+        if *dir.cleaned.lock() == written {
+            return Ok(());
         }
-        Ok(())
+        self.write_cleaned(dir)
     }
 }
 

@@ -160,6 +160,7 @@ impl Logs {
             }
         }
         self.future_logs.write().remove(partition);
+        self.move_cleaned(partition, current.parent_dir(), Some(future.parent_dir()));
         self.logs.write().insert(partition.clone(), future.clone());
         tracing::info!(
             %partition, from = %current.parent_dir().display(), to = %future.parent_dir().display(),

@@ -9,6 +9,7 @@
 //! Source: Kafka 3.9 `LogManager`.
 
 mod background;
+mod cleaning;
 mod future;
 mod names;
 mod open;
@@ -26,6 +27,7 @@ use arc_swap::ArcSwap;
 use model::{BrokerEpoch, Millis, Offset, TopicId, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 
+use crate::cleaner::{Cleaner, CleanerConfig};
 use crate::config::LogConfig;
 use crate::dir_lock::DirLock;
 use crate::disk::{Disk, DiskError};
@@ -64,6 +66,8 @@ pub struct LogsConfig {
     pub max_transaction_timeout_ms: Millis,
     /// `log.initial.task.delay.ms`
     pub initial_task_delay_ms: Millis,
+    /// `log.cleaner.*`
+    pub cleaner: CleanerConfig,
     /// Where the bytes go.
     pub disk: Disk,
 }
@@ -86,6 +90,7 @@ impl LogsConfig {
             producer_id_expiration_check_interval_ms: Millis(600_000),
             max_transaction_timeout_ms: Millis(900_000),
             initial_task_delay_ms: Millis(30_000),
+            cleaner: CleanerConfig::default(),
             disk: Disk::real(),
         }
     }
@@ -189,6 +194,7 @@ pub struct Logs {
     previous_broker_epoch: BrokerEpoch,
     failures: Mutex<Failures>,
     recovery_threads_per_dir: AtomicUsize,
+    cleaner: Arc<Cleaner>,
     stopped: AtomicBool,
 }
 
@@ -201,6 +207,8 @@ struct Dir {
     /// What the high watermark checkpoint last said: an idle broker writes nothing.
     high_watermarks: Mutex<hashbrown::HashMap<TopicPartition, Offset>>,
     unsynced: Mutex<Unsynced>,
+    /// Up to where each compacted log is clean.
+    cleaned: Mutex<hashbrown::HashMap<TopicPartition, Offset>>,
     /// One rewrite of a checkpoint at a time: two would share a temporary file.
     checkpoints: Mutex<()>,
 }
@@ -364,6 +372,7 @@ impl Logs {
     fn retire_log(self: &Arc<Self>, log: &Log, suffix: &str) -> Result<(), DiskError> {
         let partition = log.topic_partition();
         log.mark_deleted(&names::with_suffix(partition, suffix))?;
+        self.move_cleaned(partition, log.parent_dir(), None);
         tracing::info!(%partition, dir = %log.dir().display(), "log is scheduled for deletion");
         self.rewrite_checkpoints_soon(log.parent_dir());
         if suffix == names::DELETE {
@@ -554,6 +563,7 @@ impl Logs {
 impl Drop for Logs {
     /// Without [`Logs::shutdown`] this is what a crash is to the files: nothing more is written.
     fn drop(&mut self) {
+        self.cleaner.signal_stop();
         self.shared.scheduler.stop();
     }
 }

@@ -14,6 +14,7 @@ use super::names::{self, Named};
 use super::{Dir, Failures, Logs, LogsConfig, OpenError, resolve};
 use crate::checkpoint;
 use crate::clean_shutdown;
+use crate::cleaner::Cleaner;
 use crate::config::LogConfig;
 use crate::dir_lock::{self, DirLock};
 use crate::disk::DiskError;
@@ -47,6 +48,7 @@ impl Logs {
                 rewriting: AtomicBool::new(false),
                 high_watermarks: Mutex::default(),
                 unsynced: Mutex::default(),
+                cleaned: Mutex::default(),
                 checkpoints: Mutex::new(()),
             });
         }
@@ -76,6 +78,7 @@ impl Logs {
             if dir.home.offline().is_some() {
                 continue;
             }
+            *dir.cleaned.lock() = opened.cleaned;
             epochs.insert(opened.clean.unwrap_or(BrokerEpoch::NONE));
             deleted.extend(opened.deleted);
             for log in opened.logs {
@@ -113,6 +116,7 @@ impl Logs {
             previous_broker_epoch,
             failures: Mutex::new(Failures::default()),
             recovery_threads_per_dir: AtomicUsize::new(config.recovery_threads_per_dir.max(1)),
+            cleaner: Cleaner::new(config.cleaner.clone()),
             stopped: AtomicBool::new(false),
         });
         // From here on a failure is told; those before are made up for.
@@ -126,6 +130,7 @@ impl Logs {
             this.remove_later(dir, config.defaults.file_delete_delay_ms);
         }
         this.start_background(&config);
+        this.start_cleaner();
         Ok(this)
     }
 }
@@ -184,6 +189,8 @@ struct Opened {
     logs: Vec<Arc<Log>>,
     future_logs: Vec<Arc<Log>>,
     deleted: Vec<PathBuf>,
+    /// `cleaner-offset-checkpoint`
+    cleaned: hashbrown::HashMap<TopicPartition, Offset>,
     clean: Option<BrokerEpoch>,
 }
 
@@ -220,8 +227,11 @@ fn open_dir(shared: &Arc<Shared>, home: &Arc<Home>, config: &LogsConfig) -> Resu
             }
         }
     }
-    match load_all(shared, home, config, to_load) {
-        Ok((clean, loaded)) => {
+    let loaded = checkpoint::read(&shared.disk, &home.path, checkpoint::CLEANER_OFFSET)
+        .and_then(|cleaned| Ok((cleaned, load_all(shared, home, config, to_load)?)));
+    match loaded {
+        Ok((cleaned, (clean, loaded))) => {
+            opened.cleaned = cleaned;
             opened.clean = clean;
             for (log, is_future) in loaded {
                 if is_future {

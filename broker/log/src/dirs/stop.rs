@@ -24,6 +24,7 @@ impl Logs {
         if self.stopped.swap(true, Ordering::AcqRel) {
             return report;
         }
+        self.cleaner.stop();
         self.shared.scheduler.stop();
         // Nobody creates or deletes any more.
         let _changing = self.changing.lock();
@@ -62,7 +63,8 @@ impl Logs {
             .close_all(dir, &logs)
             .and_then(|()| self.write_recovery_points(dir))
             .and_then(|()| self.write_log_starts(dir))
-            .and_then(|()| self.write_high_watermarks(dir));
+            .and_then(|()| self.write_high_watermarks(dir))
+            .and_then(|()| self.write_cleaned_at_stop(dir));
         if let Err(error) = closed {
             return Err(error.to_string());
         }

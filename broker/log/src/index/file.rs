@@ -7,6 +7,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -43,6 +44,8 @@ pub(super) struct IndexFile<const N: usize> {
     dir: Arc<SharedDir>,
     name: String,
     state: Mutex<Option<Open<N>>>,
+    /// The name is another file's now: what is open may be read on, nothing is opened any more.
+    gone: AtomicBool,
 }
 
 struct Open<const N: usize> {
@@ -86,6 +89,7 @@ impl<const N: usize> IndexFile<N> {
             dir,
             name,
             state: Mutex::new(None),
+            gone: AtomicBool::new(false),
         }
     }
 
@@ -131,9 +135,29 @@ impl<const N: usize> IndexFile<N> {
         if let Some((file, _)) = &open.file {
             return Ok(file.clone());
         }
-        let file = Arc::new(self.disk.open_existing(&self.path())?);
+        let file = Arc::new(self.open()?);
         open.file = self.keep(file.clone());
         Ok(file)
+    }
+
+    fn open(&self) -> Result<File, DiskError> {
+        let path = self.path();
+        if self.gone.load(Ordering::Acquire) {
+            return Err(std::io::Error::from(std::io::ErrorKind::NotFound)).doing("open", &path);
+        }
+        self.disk.open_existing(&path)
+    }
+
+    /// From now on the name is not this file's.
+    pub(super) fn let_go(&self) {
+        // Behind the lock: whoever is opening it has it before it loses its name.
+        let _state = self.state.lock();
+        self.gone.store(true, Ordering::Release);
+    }
+
+    /// Bytes of its entries.
+    pub(super) fn size(&self) -> Result<u64, DiskError> {
+        self.with(|open| Ok((open.count * N) as u64))
     }
 
     fn keep(&self, file: Arc<File>) -> Option<(Arc<File>, Kept)> {
@@ -142,7 +166,7 @@ impl<const N: usize> IndexFile<N> {
 
     fn load(&self) -> Result<Open<N>, DiskError> {
         let path = self.path();
-        let file = self.disk.open_existing(&path)?;
+        let file = self.open()?;
         let len = file.metadata().doing("stat", &path)?.len();
         let slots = (len / N as u64) as usize;
         // An entry is never all zeros, and the unused rest always is: find where one becomes the other.

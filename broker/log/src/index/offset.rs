@@ -47,6 +47,16 @@ impl OffsetIndex {
         self.file.create(max_bytes)
     }
 
+    /// See [`IndexFile::let_go`].
+    pub(crate) fn let_go(&self) {
+        self.file.let_go();
+    }
+
+    /// Bytes of its entries.
+    pub(crate) fn size(&self) -> Result<u64, DiskError> {
+        self.file.size()
+    }
+
     pub(crate) fn is_full(&self, max_bytes: u32) -> Result<bool, DiskError> {
         self.file.is_full(max_bytes, 1)
     }

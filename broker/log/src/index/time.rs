@@ -41,6 +41,16 @@ impl TimeIndex {
         self.file.create(max_bytes)
     }
 
+    /// See [`IndexFile::let_go`].
+    pub(crate) fn let_go(&self) {
+        self.file.let_go();
+    }
+
+    /// Bytes of its entries.
+    pub(crate) fn size(&self) -> Result<u64, DiskError> {
+        self.file.size()
+    }
+
     /// One entry less than there is room for: closing the segment adds one.
     pub(crate) fn is_full(&self, max_bytes: u32) -> Result<bool, DiskError> {
         self.file.is_full(max_bytes, 2)

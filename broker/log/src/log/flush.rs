@@ -91,6 +91,7 @@ impl Log {
     /// accepted any more. What is left to be synced, the caller syncs, for all logs at once; then
     /// [`Log::closed_and_synced`].
     pub(crate) fn close(&self) -> Result<(), DiskError> {
+        let _swapping = self.swapping.lock();
         let mut writer = self.writer.lock();
         if self
             .state

@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use model::{Millis, Offset, TopicId, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 
+use super::clean::{CLEANED, SWAP};
 use super::retention::DELETED;
 use super::{Epochs, Home, Log, NO_TRANSACTION, OPEN, Settings, Shared, Snapshots, Writer, floor, snapshots};
 use crate::config::LogConfig;
@@ -352,6 +353,8 @@ impl Loading<'_> {
                 unsynced: None,
             }),
             flushing: Mutex::new(()),
+            swapping: Mutex::new(()),
+            lowest_truncation: AtomicI64::new(i64::MAX),
             this: this.clone(),
         });
         log.publish_first_unstable(&log.writer.lock().producers);
@@ -427,9 +430,6 @@ fn tidy(disk: &Disk, dir: &Arc<SharedDir>) -> Result<Found, DiskError> {
     }
     Ok(found)
 }
-
-const SWAP: &str = ".swap";
-const CLEANED: &str = ".cleaned";
 
 /// Finishes what a cleaner had begun: files ending in `.cleaned` are not complete and go, with every `.swap` at or past
 /// them; other `.swap` files are complete and take the place of the segments they cover.

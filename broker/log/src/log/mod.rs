@@ -13,6 +13,7 @@
 //! Source: Kafka 3.9 `UnifiedLog`, `LocalLog`.
 
 mod append;
+mod clean;
 mod flush;
 mod load;
 mod read;
@@ -45,6 +46,7 @@ use crate::producer::ProducerStates;
 use crate::scheduler::Scheduler;
 use crate::segment::Segment;
 
+pub(crate) use clean::CLEANED;
 pub(crate) use load::{Load, Loaded};
 use retention::Reason;
 pub(crate) use snapshots::Snapshots;
@@ -131,6 +133,10 @@ pub struct Log {
     epochs: RwLock<Epochs>,
     /// One flush at a time: a second one would sync the same files.
     flushing: Mutex<()>,
+    /// Held while a cleaned segment takes the place of others, and by whoever takes records away. Before `writer`.
+    swapping: Mutex<()>,
+    /// The smallest offset that records were cut off at since the cleaner last asked; `i64::MAX` if none were.
+    lowest_truncation: AtomicI64,
     this: Weak<Self>,
 }
 

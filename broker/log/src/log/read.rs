@@ -109,9 +109,11 @@ impl Log {
         let Some(at) = segments
             .iter()
             .position(|segment| std::sync::Arc::ptr_eq(segment.file(), &slice.file))
-            .or_else(|| floor(&segments, from))
         else {
-            return Ok(self.log_end_offset());
+            // The segment was cleaned meanwhile: positions in its file mean nothing in the one that took its place, which
+            // reaches as far as it did.
+            let next = floor(&segments, from).and_then(|at| segments.get(at + 1));
+            return Ok(next.map_or(self.log_end_offset(), |next| next.base_offset()));
         };
         let bound = segments[at]
             .offset_index

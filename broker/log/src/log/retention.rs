@@ -20,6 +20,10 @@ pub(crate) enum Reason {
     RetentionBytes,
     LogStartOffset,
     Truncation,
+    /// A cleaned segment with this base takes their place.
+    Compaction {
+        kept: Offset,
+    },
 }
 
 impl Log {
@@ -110,6 +114,7 @@ impl Log {
         reason: Reason,
         mut go: impl FnMut(&Segment, Option<&Arc<Segment>>) -> Result<bool, DiskError>,
     ) -> Result<usize, DiskError> {
+        let _swapping = self.swapping.lock();
         let mut writer = self.writer.lock();
         if self.state.load(Ordering::Acquire) != OPEN {
             return Ok(0);
@@ -158,7 +163,9 @@ impl Log {
                 .filter(|name| !name.ends_with(crate::segment::TRANSACTION_INDEX) || segment.transaction_index.exists())
                 .collect();
             // A truncation keeps no snapshot past the new end anyway; the others belong to their segment.
-            if reason != Reason::Truncation && writer.snapshots.forget(segment.base_offset()) {
+            let base = segment.base_offset();
+            let stays = reason == Reason::Truncation || reason == Reason::Compaction { kept: base };
+            if !stays && writer.snapshots.forget(base) {
                 names.push(super::snapshots::name(segment.base_offset()));
             }
             for name in names {
@@ -186,6 +193,7 @@ impl Log {
 
     /// Renames the log's directory; it goes on as before. Source: Kafka `UnifiedLog.renameDir`.
     pub(crate) fn rename_dir(&self, name: &str) -> Result<(), DiskError> {
+        let _swapping = self.swapping.lock();
         let _writer = self.writer.lock();
         let from = self.dir.path();
         let to = self.home.path.join(name);
@@ -199,6 +207,7 @@ impl Log {
     ///
     /// Source: Kafka `UnifiedLog.renameDir`, `LogManager.asyncDelete`.
     pub(crate) fn mark_deleted(&self, name: &str) -> Result<(), DiskError> {
+        let _swapping = self.swapping.lock();
         let _writer = self.writer.lock();
         let from = self.dir.path();
         let to = self.home.path.join(name);

@@ -16,6 +16,7 @@ impl Log {
     /// # Errors
     /// When the disk fails; its directory goes offline.
     pub fn truncate_to(&self, offset: Offset) -> Result<bool, DiskError> {
+        let _swapping = self.swapping.lock();
         let mut writer = self.writer.lock();
         if self.state.load(Ordering::Acquire) != OPEN {
             return Ok(false);
@@ -34,6 +35,7 @@ impl Log {
             return Ok(false);
         }
         self.truncations.fetch_add(1, Ordering::AcqRel);
+        self.lowest_truncation.fetch_min(offset.0, Ordering::AcqRel);
         let segments = self.segments.load().to_vec();
         let now = (self.shared.clock)();
         tracing::info!(partition = %self.partition, %offset, log_end_offset = %self.log_end_offset(), "truncating log");
@@ -98,6 +100,7 @@ impl Log {
     /// # Errors
     /// When the disk fails; its directory goes offline.
     pub fn truncate_fully_and_start_at(&self, offset: Offset) -> Result<(), DiskError> {
+        let _swapping = self.swapping.lock();
         let mut writer = self.writer.lock();
         if self.state.load(Ordering::Acquire) != OPEN {
             return Ok(());
@@ -110,6 +113,7 @@ impl Log {
 
     fn restart_locked(&self, writer: &mut Writer, offset: Offset, now: Millis) -> Result<(), DiskError> {
         self.truncations.fetch_add(1, Ordering::AcqRel);
+        self.lowest_truncation.fetch_min(offset.0, Ordering::AcqRel);
         let dropped = self.segments.load().to_vec();
         // Start and end move together for readers as far as two words can: at no time is the start past the end.
         if offset >= self.log_end_offset() {

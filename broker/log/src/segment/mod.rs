@@ -32,6 +32,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::append::Write;
+use crate::cleaner::CleanedSegment;
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskContext, DiskError};
 use crate::index::{OffsetIndex, SharedDir, TimeEntry, TimeIndex, TransactionIndex};
@@ -150,6 +151,28 @@ impl Segment {
         Ok(segment)
     }
 
+    /// The segment that a cleaner wrote, under its own name by now; the next segment begins at `next_base`.
+    pub(crate) fn adopt(
+        disk: &Disk,
+        dir: &Arc<SharedDir>,
+        cleaned: CleanedSegment,
+        next_base: Offset,
+        config: &LogConfig,
+    ) -> Result<Self, DiskError> {
+        let CleanedSegment {
+            base_offset,
+            file,
+            size,
+            has_transactions,
+        } = cleaned;
+        let segment = Self::around(disk, dir, base_offset, file, config, Millis(0), has_transactions)?;
+        segment.publish(End {
+            next_offset: next_base,
+            size,
+        });
+        Ok(segment)
+    }
+
     fn build(
         disk: &Disk,
         dir: &Arc<SharedDir>,
@@ -158,12 +181,24 @@ impl Segment {
         now: Millis,
         has_transaction_index: bool,
     ) -> Result<Self, DiskError> {
-        let file = disk.open(&dir.file(&format!("{base_offset:020}{LOG}")))?;
+        let file = Arc::new(disk.open(&dir.file(&format!("{base_offset:020}{LOG}")))?);
+        Self::around(disk, dir, base_offset, file, config, now, has_transaction_index)
+    }
+
+    fn around(
+        disk: &Disk,
+        dir: &Arc<SharedDir>,
+        base_offset: Offset,
+        file: Arc<File>,
+        config: &LogConfig,
+        now: Millis,
+        has_transaction_index: bool,
+    ) -> Result<Self, DiskError> {
         Ok(Self {
             base_offset,
             disk: disk.clone(),
             dir: dir.clone(),
-            file: Arc::new(file),
+            file,
             end: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
             torn: false,
@@ -256,6 +291,20 @@ impl Segment {
             Some(Ok(batch)) => batch.position,
             _ => 0,
         })
+    }
+
+    /// A position at or before the first batch that reaches to `offset`.
+    pub(crate) fn position_of(&self, offset: Offset) -> Result<u64, DiskError> {
+        if offset <= self.base_offset {
+            return Ok(0);
+        }
+        self.start_of_lookup(offset, self.end().size)
+    }
+
+    /// Another segment takes the names of the index files.
+    pub(crate) fn let_go_of_indexes(&self) {
+        self.offset_index.let_go();
+        self.time_index.let_go();
     }
 
     /// The first batch whose last offset is at or past `offset`, below `size` bytes.
@@ -359,7 +408,8 @@ impl Segment {
         })
     }
 
-    fn first_timestamp(&self) -> Result<Option<Millis>, DiskError> {
+    /// The maximum timestamp of the first batch, if there is one.
+    pub(crate) fn first_timestamp(&self) -> Result<Option<Millis>, DiskError> {
         let known = self.tail.lock().first_timestamp;
         if known.is_some() || self.end().size == 0 {
             return Ok(known);
