@@ -22,6 +22,7 @@ use crate::replication::Replication;
 use crate::security::AclAuthorizer;
 use crate::tokens::DelegationTokens;
 use crate::transaction::TransactionCoordinator;
+use crate::verification::Verification;
 use crate::zookeeper::features::FinalizedFeatures;
 
 /// A running broker. Made by `start`, shared by all connections.
@@ -50,6 +51,8 @@ pub struct Broker {
     pub client_quotas: ClientQuotas,
     /// How many connections there may be.
     pub connection_quotas: Arc<ConnectionQuotas>,
+    /// Questions to the coordinators of transactions that write here.
+    pub verification: Verification,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
     /// Finalized features of the cluster.
@@ -146,6 +149,7 @@ impl Broker {
             replication_quotas,
             client_quotas,
             connection_quotas,
+            verification: Verification::default(),
             producer_ids: ProducerIds::default(),
             features: Arc::default(),
             credentials,

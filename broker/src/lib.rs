@@ -25,6 +25,7 @@ pub mod security;
 pub mod start;
 pub mod tokens;
 pub mod transaction;
+pub mod verification;
 pub mod vital;
 pub mod zookeeper;
 

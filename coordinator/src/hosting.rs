@@ -25,6 +25,10 @@ pub enum AppendFailure {
     TimedOut,
     /// MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, INVALID_FETCH_SIZE
     TooLarge,
+    /// INVALID_PRODUCER_EPOCH
+    Fenced,
+    /// INVALID_TXN_STATE
+    NoTransaction,
     /// Anything else
     Other,
 }

@@ -78,7 +78,7 @@ fn of_producer(refusal: &ProducerError) -> ErrorCode {
     match refusal {
         ProducerError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
         ProducerError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
-        ProducerError::InvalidTransactionState { .. } => ErrorCode::InvalidTxnState,
+        ProducerError::NotVerified { .. } | ProducerError::InvalidTransactionState { .. } => ErrorCode::InvalidTxnState,
         ProducerError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
         ProducerError::InvalidMarker { .. } => ErrorCode::InvalidRecord,
     }
@@ -135,6 +135,8 @@ pub fn of_group(error: GroupError) -> ErrorCode {
         GroupError::FencedInstanceId => ErrorCode::FencedInstanceId,
         GroupError::GroupSubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
         GroupError::UnstableOffsetCommit => ErrorCode::UnstableOffsetCommit,
+        GroupError::InvalidProducerEpoch => ErrorCode::InvalidProducerEpoch,
+        GroupError::InvalidTxnState => ErrorCode::InvalidTxnState,
         GroupError::RequestTimedOut => ErrorCode::RequestTimedOut,
         GroupError::UnknownServerError => ErrorCode::UnknownServerError,
     }

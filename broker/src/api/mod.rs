@@ -78,6 +78,7 @@ mod sync_group;
 mod text;
 mod throttle;
 mod topic_wait;
+mod txn_offset_commit;
 mod update_features;
 mod update_metadata;
 pub(crate) mod write_txn_markers;
@@ -179,6 +180,7 @@ pub static APIS: &[Api] = &[
     add_offsets_to_txn::API,
     end_txn::API,
     write_txn_markers::API,
+    txn_offset_commit::API,
     describe_acls::API,
     create_acls::API,
     delete_acls::API,

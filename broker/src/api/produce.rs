@@ -3,12 +3,15 @@
 //! The records stay slices of the frame that they came in; the log writes them from there. acks=all waits on the high
 //! watermark of each partition, without polling. With acks=0 there is no answer, and an error closes the connection,
 //! which is the only way for such a client to learn that its metadata is old.
+//!
+//! Where a batch begins a transaction in its partition the transaction's coordinator is asked first (KIP-890): its answer is
+//! shown to the log as a guard. Whatever is not transactional passes by that.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use broker_log::append::{self, Origin};
-use broker_log::batch::{Entries, Entry};
+use broker_log::batch::{Batch, Entries, Entry};
 use broker_log::{AppendError, Appended};
 use broker_wire::ErrorCode;
 use kafka_protocol::messages::produce_request::PartitionProduceData;
@@ -17,20 +20,25 @@ use kafka_protocol::messages::produce_response::{
 };
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TransactionalId};
 use kafka_protocol::protocol::StrBytes;
-use model::{Millis, Offset, TopicPartition, is_internal_topic};
+use model::{
+    LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId, TopicPartition, VerificationGuard, is_internal_topic,
+};
 use smallvec::SmallVec;
 use tracing::info;
 
 use super::leader_hint::leader_hint;
 use super::{Api, RequestContext, api, error_code, throttle};
 use crate::clock;
-use crate::delayed::Waiter;
 use crate::metadata::MetadataImage;
 use crate::net::Reply;
-use crate::partition::{Partition, PartitionError, Required};
-use crate::security::{Operation, ResourceType};
+use crate::partition::{Partition, PartitionError, Required, replicated_all};
+use crate::security::{Authorized, Operation, ResourceType};
+use crate::verification::Question;
 
 pub(super) const API: Api = api!(Produce, 0..=11, replies handle);
+
+/// From this version on producers know TRANSACTION_ABORTABLE.
+const KNOWS_ABORTABLE: i16 = 11;
 
 /// The client id under which Kafka's own tools may write to internal topics. Source: Kafka `AdminUtils`.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
@@ -49,6 +57,8 @@ enum Outcome {
         log_start_offset: Offset,
     },
     Code(ErrorCode),
+    /// The transaction's coordinator has not said that the partition belongs to it.
+    Unverified(ErrorCode),
 }
 
 async fn handle(cx: &RequestContext, request: ProduceRequest) -> Reply {
@@ -65,9 +75,10 @@ async fn handle(cx: &RequestContext, request: ProduceRequest) -> Reply {
             cx.reply(&response(cx, &request, &outcomes))
         };
     }
+    let names = request.topic_data.iter().map(|topic| topic.name.as_str());
+    let authorized = cx.authorized(Operation::Write, ResourceType::Topic, names);
+    let verified = verify(cx, &request, &authorized, now).await;
     {
-        let names = request.topic_data.iter().map(|topic| topic.name.as_str());
-        let authorized = cx.authorized(Operation::Write, ResourceType::Topic, names);
         let image = cx.broker.metadata.image();
         for topic in &request.topic_data {
             let may = authorized.contains(&topic.name);
@@ -76,7 +87,8 @@ async fn handle(cx: &RequestContext, request: ProduceRequest) -> Reply {
                     outcomes.push(Outcome::Code(ErrorCode::TopicAuthorizationFailed));
                     continue;
                 }
-                outcomes.push(append(cx, &image, &request, &topic.name, data, now));
+                let verified = verified.of(outcomes.len());
+                outcomes.push(append(cx, &image, &request, &topic.name, data, verified, now));
             }
         }
     }
@@ -98,6 +110,7 @@ fn append(
     request: &ProduceRequest,
     topic: &str,
     data: &PartitionProduceData,
+    verified: Result<VerificationGuard, ErrorCode>,
     now: Millis,
 ) -> Outcome {
     let index = data.index;
@@ -110,11 +123,10 @@ fn append(
     if is_internal_topic(topic) && cx.client_id() != ADMIN_CLIENT_ID {
         return Outcome::Code(ErrorCode::InvalidTopicException);
     }
-    // Without an id the whole request was looked through, and refused, before.
-    if request.transactional_id.is_some() && is_transactional(data) {
-        // No transaction is open: this broker does not coordinate any yet.
-        return Outcome::Code(ErrorCode::InvalidTxnState);
-    }
+    let guard = match verified {
+        Ok(guard) => guard,
+        Err(code) => return Outcome::Unverified(code),
+    };
     let partitions = &cx.broker.partitions;
     let partition = match partitions.get(topic, index, || true) {
         Ok(partition) => partition,
@@ -123,10 +135,11 @@ fn append(
     let origin = Origin::Client {
         api_version: cx.version(),
     };
-    match partition.append(
+    match partition.append_verified(
         data.records.clone().unwrap_or_default(),
         request.acks,
         origin,
+        guard,
         partitions.settings(),
         now,
     ) {
@@ -145,31 +158,114 @@ fn append(
 
 /// Whether the first batch says that it belongs to a transaction. What it says is checked when it is appended.
 fn is_transactional(data: &PartitionProduceData) -> bool {
-    let first = data.records.as_ref().and_then(|records| Entries::new(records).next());
-    matches!(first, Some(Ok(Entry::Batch(batch))) if batch.is_transactional())
+    transactional_batch(data).is_some()
+}
+
+fn transactional_batch(data: &PartitionProduceData) -> Option<Batch<'_>> {
+    match Entries::new(data.records.as_ref()?).next() {
+        Some(Ok(Entry::Batch(batch))) if batch.is_transactional() => Some(batch),
+        _ => None,
+    }
+}
+
+/// What each partition of the request shows to its log, in their order; empty where nothing had to be verified.
+#[derive(Default)]
+struct Verified(Vec<Result<VerificationGuard, ErrorCode>>);
+
+impl Verified {
+    fn of(&self, at: usize) -> Result<VerificationGuard, ErrorCode> {
+        self.0.get(at).copied().unwrap_or(Ok(VerificationGuard::NONE))
+    }
+}
+
+/// Asks the transaction's coordinator about the partitions in which the request would begin it.
+///
+/// Source: Kafka 3.9 `ReplicaManager.handleProduceAppend`, `maybeStartTransactionVerificationForPartitions`.
+async fn verify(cx: &RequestContext, request: &ProduceRequest, authorized: &Authorized<'_>, now: Millis) -> Verified {
+    let Some(transactional_id) = &request.transactional_id else {
+        return Verified::default();
+    };
+    let mut verified = Verified::default();
+    let mut producer: Option<(ProducerId, ProducerEpoch)> = None;
+    let mut asked = Vec::new();
+    let mut partitions = Vec::new();
+    let all = request
+        .topic_data
+        .iter()
+        .flat_map(|topic| topic.partition_data.iter().map(|data| (&topic.name, data)));
+    let demanded = cx.broker.config.load().transaction_partition_verification_enable;
+    for (topic, data) in all {
+        verified.0.push(Ok(VerificationGuard::NONE));
+        let Some(batch) = transactional_batch(data).filter(|batch| batch.has_producer_id()) else {
+            continue;
+        };
+        if !authorized.contains(topic) {
+            continue;
+        }
+        let this = (batch.producer_id(), batch.producer_epoch());
+        if *producer.get_or_insert(this) != this {
+            // One transactional id has one producer.
+            verified.0.clear();
+            let count = request.topic_data.iter().map(|topic| topic.partition_data.len()).sum();
+            verified.0.resize(count, Err(ErrorCode::InvalidProducerIdMapping));
+            return verified;
+        }
+        // Where it is not led here the append says so.
+        let led = cx.broker.partitions.get(topic, data.index, || true);
+        let Ok(log) = led.and_then(|partition| partition.leader_log(LeaderEpoch::NONE)) else {
+            continue;
+        };
+        if !demanded {
+            continue;
+        }
+        let guard = log.begin_verification(this.0, this.1, batch.base_sequence(), now);
+        if guard != VerificationGuard::NONE {
+            asked.push((verified.0.len() - 1, guard));
+            partitions.push(TopicPartition::new(topic.as_str(), data.index));
+        }
+    }
+    let (Some((producer_id, producer_epoch)), false) = (producer, asked.is_empty()) else {
+        return verified;
+    };
+    let question = Question {
+        transactional_id: transactional_id.0.clone(),
+        producer_id,
+        producer_epoch,
+        partitions,
+        knows_abortable: cx.version() >= KNOWS_ABORTABLE,
+    };
+    let codes = cx.broker.verification.ask(&cx.broker, question).await;
+    for ((at, guard), code) in asked.into_iter().zip(codes) {
+        verified.0[at] = match code {
+            ErrorCode::None => Ok(guard),
+            refusal => Err(refusal),
+        };
+    }
+    verified
+}
+
+/// What a producer is told where the coordinator did not verify. Older clients do not know what to do with its errors:
+/// NOT_ENOUGH_REPLICAS makes them send again, and not look for another leader.
+fn unverified(code: ErrorCode) -> (ErrorCode, Option<String>) {
+    match code {
+        ErrorCode::InvalidTxnState => (code, Some("Partition was not added to the transaction".to_owned())),
+        ErrorCode::ConcurrentTransactions
+        | ErrorCode::NetworkException
+        | ErrorCode::CoordinatorLoadInProgress
+        | ErrorCode::CoordinatorNotAvailable
+        | ErrorCode::NotCoordinator => (
+            ErrorCode::NotEnoughReplicas,
+            Some(format!(
+                "Unable to verify the partition has been added to the transaction. Underlying error: {code}"
+            )),
+        ),
+        other => (other, None),
+    }
 }
 
 /// Waits until every append is replicated, or the request's time is over.
 async fn replicate(outcomes: &mut [Outcome], timeout: Duration) {
-    let deadline = Instant::now() + timeout;
-    loop {
-        let waiting = pending(outcomes);
-        if waiting.is_empty() {
-            break;
-        }
-        let waiter = Waiter::new(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
-        let _places: Vec<_> = waiting
-            .iter()
-            .map(|(partition, required)| partition.produces().join_from(&waiter, required.offset.0))
-            .collect();
-        // What was replicated before its place was taken told nobody: begin again without it.
-        if pending(outcomes).len() < waiting.len() {
-            continue;
-        }
-        if !waiter.wait(deadline.saturating_duration_since(Instant::now())).await {
-            break;
-        }
-    }
+    replicated_all(&pending(outcomes), timeout).await;
     for outcome in outcomes {
         if let Outcome::Appended {
             required, partition, ..
@@ -207,7 +303,7 @@ fn no_answer(cx: &RequestContext, request: &ProduceRequest, outcomes: &[Outcome]
             Outcome::Appended { .. } => None,
             Outcome::Refused(refusal) => Some(format!("{name}: {refusal}")),
             Outcome::RefusedByLog { refusal, .. } => Some(format!("{name}: {refusal}")),
-            Outcome::Code(code) => Some(format!("{name}: {code}")),
+            Outcome::Code(code) | Outcome::Unverified(code) => Some(format!("{name}: {code}")),
         })
         .collect();
     if failed.is_empty() {
@@ -265,6 +361,13 @@ fn partition_response(index: i32, outcome: &Outcome, version: i16) -> PartitionP
             answer.log_start_offset = appended.log_start_offset.0;
         }
         Outcome::Code(code) => answer.error_code = *code as i16,
+        Outcome::Unverified(code) => {
+            let (code, message) = unverified(*code);
+            answer.error_code = code as i16;
+            if version >= 8 {
+                answer.error_message = message.map(StrBytes::from_string);
+            }
+        }
         Outcome::RefusedByLog {
             refusal,
             log_start_offset,

@@ -1,137 +1,179 @@
-//! WriteTxnMarkers (key 27, versions 0–1): a transaction coordinator ends transactions in partitions that are led here.
+//! WriteTxnMarkers (key 27, versions 0 and 1): a transaction's coordinator ends it in the partitions that are led here.
 //!
-//! All markers of a request are appended first; then all are waited for together.
+//! Each marker is one control batch for each partition, appended with acks=all. All are appended first and waited for
+//! together, on no lock. Behind a marker in a partition of `__consumer_offsets` the group coordinator makes the
+//! transaction's offsets count, or forgets them, before the answer goes.
+//!
+//! Source: Kafka 3.9 `KafkaApis.handleWriteTxnMarkersRequest`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use broker_log::append::Origin;
 use broker_log::batch::{BatchBuilder, EndTransactionMarker};
 use broker_wire::ErrorCode;
+use bytes::Bytes;
 use kafka_protocol::messages::write_txn_markers_request::WritableTxnMarker;
 use kafka_protocol::messages::write_txn_markers_response::{
     WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
 };
-use kafka_protocol::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
-use model::{ProducerEpoch, ProducerId};
+use kafka_protocol::messages::{
+    ProducerId as WireProducerId, TopicName, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
+};
+use model::{GROUP_METADATA_TOPIC, Millis, Offset, ProducerEpoch, ProducerId};
+use tracing::info;
 
 use super::{Api, RequestContext, api, error_code};
-use crate::delayed::Waiter;
-use crate::partition::{Partition, PartitionError, Required};
+use crate::Broker;
+use crate::clock;
+use crate::partition::{Partition, PartitionError, Required, replicated_all};
 use crate::security::Operation;
-use crate::{Broker, clock};
 
 pub(super) const API: Api = api!(WriteTxnMarkers, 0..=1, handle);
 
 async fn handle(cx: &RequestContext, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse {
-    // Tools that end hanging transactions may alter the cluster (KIP-664).
+    // The tools that abort hanging transactions may alter the cluster without being a part of it (KIP-664).
     if !cx.authorize_cluster_quietly(Operation::Alter) && !cx.authorize_cluster(Operation::ClusterAction) {
-        return response(&request, |_, _, _| ErrorCode::ClusterAuthorizationFailed);
+        return response(&request, |_| ErrorCode::ClusterAuthorizationFailed);
     }
     write(&cx.broker, request).await
 }
 
-/// A marker that is in the log.
-type Written = (Arc<Partition>, Required);
+/// What became of one marker in one partition.
+enum Outcome {
+    Appended {
+        partition: Arc<Partition>,
+        required: Required,
+        offset: Offset,
+    },
+    Refused(ErrorCode),
+}
 
-/// Writes the markers, and answers when they are on all in-sync replicas.
+/// Writes the markers and answers when they are replicated, or are not within `request.timeout.ms`.
 pub(crate) async fn write(broker: &Arc<Broker>, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse {
-    let mut written = Vec::new();
+    let timeout = broker.config.load().request_timeout_ms;
+    let timeout = Duration::from_millis(u64::try_from(timeout).unwrap_or(0));
+    let now = clock::now();
+    let mut outcomes = Vec::new();
     for marker in &request.markers {
-        for topic in &marker.topics {
-            for partition in &topic.partition_indexes {
-                written.push(append(broker, marker, &topic.name, *partition));
-            }
+        let records = control_batch(marker, now);
+        for (topic, index) in partitions(marker) {
+            outcomes.push(append(broker, topic, index, &records, now));
         }
     }
-    let timeout = broker.config.load().request_timeout_ms;
-    replicate(&written, Duration::from_millis(u64::try_from(timeout).unwrap_or(0))).await;
-    let mut outcomes = written.into_iter().map(|written| match written {
-        Err(code) => code,
-        Ok((partition, required)) => match partition.is_replicated(required) {
-            Some(Ok(())) => ErrorCode::None,
-            Some(Err(refusal)) => error_code::of_partition(&refusal),
-            None => ErrorCode::RequestTimedOut,
-        },
+    let waiting: Vec<_> = outcomes.iter().filter_map(Outcome::unreplicated).collect();
+    replicated_all(&waiting, timeout).await;
+
+    let mut left = outcomes.iter();
+    let mut codes = Vec::with_capacity(outcomes.len());
+    for marker in &request.markers {
+        for ((topic, index), outcome) in partitions(marker).zip(&mut left) {
+            let result = outcome.result();
+            if let (Ok(offset), GROUP_METADATA_TOPIC) = (result, topic.as_str()) {
+                let (producer_id, committed) = (ProducerId(marker.producer_id.0), marker.transaction_result);
+                broker
+                    .groups
+                    .complete_transaction(index, producer_id, committed, offset);
+            }
+            codes.push(result.map_or_else(|code| code, |_| ErrorCode::None));
+        }
+    }
+    let mut codes = codes.into_iter();
+    response(&request, |_| codes.next().unwrap_or(ErrorCode::UnknownServerError))
+}
+
+/// The batch of a marker: the same bytes for all its partitions. Source: Kafka `MemoryRecords.withEndTransactionMarker`.
+fn control_batch(marker: &WritableTxnMarker, now: Millis) -> Bytes {
+    let end = EndTransactionMarker {
+        committed: marker.transaction_result,
+        coordinator_epoch: marker.coordinator_epoch,
+    };
+    let (id, epoch) = (ProducerId(marker.producer_id.0), ProducerEpoch(marker.producer_epoch));
+    BatchBuilder::end_transaction(id, epoch, now, end)
+}
+
+fn partitions(marker: &WritableTxnMarker) -> impl Iterator<Item = (&TopicName, i32)> {
+    let topics = marker.topics.iter();
+    topics.flat_map(|topic| topic.partition_indexes.iter().map(|index| (&topic.name, *index)))
+}
+
+fn append(broker: &Broker, topic: &TopicName, index: i32, records: &Bytes, now: Millis) -> Outcome {
+    let appended = broker.partitions.get(topic, index, || false).and_then(|partition| {
+        let settings = broker.partitions.settings();
+        let (appended, required) = partition.append(records.clone(), -1, Origin::Coordinator, settings, now)?;
+        Ok(Outcome::Appended {
+            partition,
+            required,
+            offset: appended.first_offset,
+        })
     });
-    // As many as there are partitions in the request.
-    response(&request, |_, _, _| {
-        outcomes.next().unwrap_or(ErrorCode::UnknownServerError)
+    appended.unwrap_or_else(|refusal| {
+        info!(topic = topic.as_str(), partition = index, %refusal, "transaction marker not written");
+        Outcome::Refused(match refusal {
+            // Kafka asks for the log first, and has none of a failed directory.
+            PartitionError::Offline(_) => ErrorCode::UnknownTopicOrPartition,
+            other => error_code::of_partition(&other),
+        })
     })
 }
 
-fn append(broker: &Broker, marker: &WritableTxnMarker, topic: &str, index: i32) -> Result<Written, ErrorCode> {
-    let code = |error: PartitionError| error_code::of_partition(&error);
-    let known = || broker.metadata.image().partition(topic, index).is_some();
-    let partition = broker.partitions.get(topic, index, known).map_err(code)?;
-    let now = clock::now();
-    let batch = BatchBuilder::end_transaction(
-        ProducerId(marker.producer_id.0),
-        ProducerEpoch(marker.producer_epoch),
-        now,
-        EndTransactionMarker {
-            committed: marker.transaction_result,
-            coordinator_epoch: marker.coordinator_epoch,
-        },
-    );
-    let appended = partition.append(batch, -1, Origin::Coordinator, broker.partitions.settings(), now);
-    let (_, required) = appended.map_err(code)?;
-    Ok((partition, required))
-}
+impl Outcome {
+    fn unreplicated(&self) -> Option<(Arc<Partition>, Required)> {
+        match self {
+            Self::Appended {
+                partition, required, ..
+            } if partition.is_replicated(*required).is_none() => Some((Arc::clone(partition), *required)),
+            Self::Appended { .. } | Self::Refused(_) => None,
+        }
+    }
 
-/// Waits until every append is replicated, or the time is over.
-async fn replicate(written: &[Result<Written, ErrorCode>], timeout: Duration) {
-    let deadline = Instant::now() + timeout;
-    let pending = || -> Vec<&Written> {
-        let appended = written.iter().filter_map(|written| written.as_ref().ok());
-        appended
-            .filter(|(partition, required)| partition.is_replicated(*required).is_none())
-            .collect()
-    };
-    loop {
-        let waiting = pending();
-        if waiting.is_empty() {
-            return;
-        }
-        let waiter = Waiter::new(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
-        let _places: Vec<_> = waiting
-            .iter()
-            .map(|(partition, required)| partition.produces().join_from(&waiter, required.offset.0))
-            .collect();
-        // What was replicated before its place was taken told nobody: begin again without it.
-        if pending().len() < waiting.len() {
-            continue;
-        }
-        if !waiter.wait(deadline.saturating_duration_since(Instant::now())).await {
-            return;
+    /// The marker's offset, if it is replicated.
+    fn result(&self) -> Result<Offset, ErrorCode> {
+        match self {
+            Self::Refused(code) => Err(*code),
+            Self::Appended {
+                partition,
+                required,
+                offset,
+            } => match partition.is_replicated(*required) {
+                Some(Ok(())) => Ok(*offset),
+                Some(Err(refusal)) => Err(error_code::of_partition(&refusal)),
+                None => Err(ErrorCode::RequestTimedOut),
+            },
         }
     }
 }
 
+/// An answer for each partition of each marker, asked for in their order; markers of one producer are answered together.
 fn response(
     request: &WriteTxnMarkersRequest,
-    mut code: impl FnMut(&WritableTxnMarker, &str, i32) -> ErrorCode,
+    mut code: impl FnMut(&TopicName) -> ErrorCode,
 ) -> WriteTxnMarkersResponse {
-    let mut markers = Vec::with_capacity(request.markers.len());
+    let mut results: Vec<WritableTxnMarkerResult> = Vec::with_capacity(request.markers.len());
     for marker in &request.markers {
-        let mut topics = Vec::with_capacity(marker.topics.len());
-        for topic in &marker.topics {
+        let topics = marker.topics.iter().map(|topic| {
             let partitions = topic.partition_indexes.iter().map(|index| {
                 WritableTxnMarkerPartitionResult::default()
                     .with_partition_index(*index)
-                    .with_error_code(code(marker, &topic.name, *index) as i16)
+                    .with_error_code(code(&topic.name) as i16)
             });
-            topics.push(
-                WritableTxnMarkerTopicResult::default()
-                    .with_name(topic.name.clone())
-                    .with_partitions(partitions.collect()),
-            );
+            let partitions = partitions.collect();
+            WritableTxnMarkerTopicResult::default()
+                .with_name(topic.name.clone())
+                .with_partitions(partitions)
+        });
+        let topics: Vec<_> = topics.collect();
+        match results
+            .iter_mut()
+            .find(|result| result.producer_id == marker.producer_id)
+        {
+            Some(result) => result.topics.extend(topics),
+            None => results.push(
+                WritableTxnMarkerResult::default()
+                    .with_producer_id(WireProducerId(marker.producer_id.0))
+                    .with_topics(topics),
+            ),
         }
-        markers.push(
-            WritableTxnMarkerResult::default()
-                .with_producer_id(marker.producer_id)
-                .with_topics(topics),
-        );
     }
-    WriteTxnMarkersResponse::default().with_markers(markers)
+    WriteTxnMarkersResponse::default().with_markers(results)
 }

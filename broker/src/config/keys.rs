@@ -445,7 +445,7 @@ pub static KEYS: &[Key] = &[
     key("telemetry.max.bytes", Int, Some("1048576"), AtLeast(1), Low, ReadOnly, PUBLIC, NOT_YET, "The most bytes of metrics that a client may push."),
     key("transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, Some("10000"), AtLeast(1), Low, ReadOnly, PUBLIC, ACTED_ON, "How often is looked for transactions that have timed out."),
     key("transaction.max.timeout.ms", Int, Some("900000"), AtLeast(1), High, ReadOnly, PUBLIC, ACTED_ON, "The longest timeout of a transaction."),
-    key("transaction.partition.verification.enable", Boolean, Some("true"), Any, Low, ClusterWide, PUBLIC, NOT_YET, "Whether a partition must have been added to its transaction."),
+    key("transaction.partition.verification.enable", Boolean, Some("true"), Any, Low, ClusterWide, PUBLIC, ACTED_ON, "Whether a partition must have been added to its transaction."),
     key("transaction.remove.expired.transaction.cleanup.interval.ms", Int, Some("3600000"), AtLeast(1), Low, ReadOnly, PUBLIC, ACTED_ON, "How often is looked for transactional ids that have expired."),
     key("transaction.state.log.load.buffer.size", Int, Some("5242880"), AtLeast(1), High, ReadOnly, PUBLIC, ACTED_ON, "How much is read at a time when transaction state is loaded."),
     key("transaction.state.log.min.isr", Int, Some("2"), AtLeast(1), High, ReadOnly, PUBLIC, ACTED_ON, "`min.insync.replicas` of `__transaction_state`."),

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::EndedTransaction;
 use crate::config::ConfigHandle;
 use crate::partition::{Partition, PartitionError, Partitions, Required, replicated};
 use crate::vital::vital;
@@ -107,6 +108,11 @@ impl Hosted {
         Some(done)
     }
 
+    /// The partition that it is the coordinator for.
+    pub(super) fn replica(&self) -> &Arc<Partition> {
+        &self.replica
+    }
+
     /// Looks without changing anything.
     pub(super) fn look<T>(&self, what: impl FnOnce(&Groups) -> T) -> Option<T> {
         self.state.lock().groups.as_ref().map(what)
@@ -118,6 +124,10 @@ impl Hosted {
 
     pub(super) fn partitions_deleted(self: &Arc<Self>, partitions: &[TopicPartition], now: Now) {
         self.act(now, |groups| groups.partitions_deleted(partitions, now));
+    }
+
+    pub(super) fn transactions_ended(self: &Arc<Self>, ended: &[EndedTransaction], now: Now) {
+        self.act(now, |groups| ended.iter().for_each(|ended| ended.tell(groups)));
     }
 
     /// A request whose answer may come later.
@@ -208,28 +218,42 @@ impl Hosted {
         let acks = self.host.config.load().offsets_commit_required_acks;
         let outcome = match self.append_locally(batch, acks) {
             Err(cause) => Some(Err(cause)),
-            Ok((first, end)) if acks == -1 => self
-                .replica
-                .is_replicated(end)
-                .map(|done| done.map(|()| first))
-                .or_else(|| {
-                    self.await_followers(id, first, end);
-                    None
-                }),
-            Ok((first, _)) => Some(Ok(first)),
+            Ok((first, end)) => {
+                if let Some(groups) = &mut state.groups {
+                    groups.placed(id, first);
+                }
+                match acks {
+                    -1 => self.outcome(id, first, end),
+                    _ => Some(Ok(first)),
+                }
+            }
         };
         if let (Some(outcome), Some(groups)) = (outcome, &mut state.groups) {
             groups.appended(id, outcome.map_err(|cause| self.failure(&cause)), now);
         }
     }
 
+    /// What has become of an append with acks=all; `None` if that will be told later.
+    fn outcome(self: &Arc<Self>, id: WriteId, first: Offset, end: Required) -> Option<Result<Offset, PartitionError>> {
+        let done = self.replica.is_replicated(end).map(|done| done.map(|()| first));
+        if done.is_none() {
+            self.await_followers(id, first, end);
+        }
+        done
+    }
+
     /// Appends to the leader's log; first offset, and what is to be waited for.
     fn append_locally(&self, batch: &Batch, acks: i16) -> Result<(Offset, Required), PartitionError> {
         let bytes = encode(batch, self.host.config.load().offsets_topic_compression_codec);
         let settings = self.host.partitions.settings();
-        let (appended, required) =
-            self.replica
-                .append(bytes, acks, Origin::Coordinator, settings, crate::clock::now())?;
+        let (appended, required) = self.replica.append_verified(
+            bytes,
+            acks,
+            Origin::Coordinator,
+            batch.verification,
+            settings,
+            crate::clock::now(),
+        )?;
         Ok((appended.first_offset, required))
     }
 
@@ -319,6 +343,8 @@ fn append_failure(cause: &PartitionError) -> AppendFailure {
         ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => AppendFailure::NotLeader,
         ErrorCode::RequestTimedOut => AppendFailure::TimedOut,
         ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => AppendFailure::TooLarge,
+        ErrorCode::InvalidProducerEpoch => AppendFailure::Fenced,
+        ErrorCode::InvalidTxnState => AppendFailure::NoTransaction,
         _ => AppendFailure::Other,
     }
 }

@@ -87,7 +87,7 @@ fn replay(loader: &mut Loader, entry: &Entry<'_>, scratch: &mut Vec<u8>) -> Resu
         Entry::Batch(batch) if batch.is_control() => {
             let marker = EndTransactionMarker::of_batch(batch).map_err(|reason| corrupt(batch, &reason))?;
             if let Some((marker, _)) = marker {
-                loader.complete_transaction(batch.producer_id(), marker.committed);
+                loader.complete_transaction(batch.producer_id(), marker.committed, batch.base_offset());
             }
             Ok(())
         }

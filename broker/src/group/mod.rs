@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use coordinator::group::{GroupConfig, GroupError, GroupOverview, Loader, Now, partition_for};
-use model::{GROUP_METADATA_TOPIC, LeaderEpoch, Millis, TopicPartition};
+use coordinator::group::{GroupConfig, GroupError, GroupOverview, Groups, Loader, Now, partition_for};
+use model::{GROUP_METADATA_TOPIC, LeaderEpoch, Millis, Offset, ProducerId, TopicPartition};
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -63,16 +63,30 @@ pub struct GroupCoordinator {
 
 /// What there is of a partition of `__consumer_offsets`.
 enum Slot {
-    /// This broker leads it and is reading it.
-    Loading(LeaderEpoch),
+    /// This broker leads it and is reading it; meanwhile these transactions have ended.
+    Loading(LeaderEpoch, Vec<EndedTransaction>),
     /// This broker leads it and knows its groups.
     Ready(LeaderEpoch, Arc<Hosted>),
+}
+
+/// A transaction whose marker is in a partition of `__consumer_offsets`.
+#[derive(Clone, Copy, Debug)]
+struct EndedTransaction {
+    producer_id: ProducerId,
+    committed: bool,
+    marker_offset: Offset,
+}
+
+impl EndedTransaction {
+    fn tell(self, groups: &mut Groups) {
+        groups.complete_transaction(self.producer_id, self.committed, self.marker_offset);
+    }
 }
 
 impl Slot {
     fn epoch(&self) -> LeaderEpoch {
         match self {
-            Self::Loading(epoch) | Self::Ready(epoch, _) => *epoch,
+            Self::Loading(epoch, _) | Self::Ready(epoch, _) => *epoch,
         }
     }
 }
@@ -124,7 +138,7 @@ impl GroupCoordinator {
     fn find(&self, group_id: &str) -> Result<Arc<Hosted>, GroupError> {
         match self.slots.read().get(&self.partition_for(group_id)) {
             None => Err(GroupError::NotCoordinator),
-            Some(Slot::Loading(_)) => Err(GroupError::CoordinatorLoadInProgress),
+            Some(Slot::Loading(..)) => Err(GroupError::CoordinatorLoadInProgress),
             Some(Slot::Ready(_, hosted)) => Ok(Arc::clone(hosted)),
         }
     }
@@ -138,7 +152,7 @@ impl GroupCoordinator {
                 .values()
                 .filter_map(|slot| match slot {
                     Slot::Ready(_, hosted) => Some(Arc::clone(hosted)),
-                    Slot::Loading(_) => {
+                    Slot::Loading(..) => {
                         loading = true;
                         None
                     }
@@ -146,6 +160,38 @@ impl GroupCoordinator {
                 .collect()
         };
         (hosted.iter().flat_map(|hosted| hosted.list()).collect(), loading)
+    }
+
+    /// The marker that ends a producer's transaction is in this partition of `__consumer_offsets`, and replicated: its
+    /// offsets count, or are forgotten.
+    pub fn complete_transaction(
+        &self,
+        partition: i32,
+        producer_id: ProducerId,
+        committed: bool,
+        marker_offset: Offset,
+    ) {
+        let ended = EndedTransaction {
+            producer_id,
+            committed,
+            marker_offset,
+        };
+        let ready = match self.slots.read().get(&partition) {
+            // Elsewhere the groups are read from the log, with the marker.
+            None => return,
+            Some(Slot::Loading(..)) => None,
+            Some(Slot::Ready(_, hosted)) => Some(Arc::clone(hosted)),
+        };
+        let hosted = ready.or_else(|| match self.slots.write().get_mut(&partition)? {
+            Slot::Loading(_, all) => {
+                all.push(ended);
+                None
+            }
+            Slot::Ready(_, hosted) => Some(Arc::clone(hosted)),
+        });
+        if let Some(hosted) = hosted {
+            hosted.transactions_ended(&[ended], self.now());
+        }
     }
 
     /// These partitions exist no more: groups forget what they committed there.
@@ -174,7 +220,7 @@ impl GroupCoordinator {
             .values()
             .filter_map(|slot| match slot {
                 Slot::Ready(_, hosted) => Some(Arc::clone(hosted)),
-                Slot::Loading(_) => None,
+                Slot::Loading(..) => None,
             })
             .collect()
     }
@@ -201,11 +247,11 @@ impl GroupCoordinator {
             match slots.get_mut(&partition) {
                 Some(slot) if slot.epoch() >= epoch => return,
                 // Elected again without a break: nobody else has written meanwhile.
-                Some(Slot::Ready(known, _) | Slot::Loading(known)) => {
+                Some(Slot::Ready(known, _) | Slot::Loading(known, _)) => {
                     *known = epoch;
                     return;
                 }
-                None => slots.insert(partition, Slot::Loading(epoch)),
+                None => slots.insert(partition, Slot::Loading(epoch, Vec::new())),
             };
         }
         info!(partition, %epoch, "elected as group coordinator, loading groups");
@@ -240,16 +286,20 @@ impl GroupCoordinator {
     async fn load(self: Arc<Self>, partition: i32) {
         loop {
             let begun = Instant::now();
-            let is_wanted = || matches!(self.slots.read().get(&partition), Some(Slot::Loading(_)));
+            let is_wanted = || matches!(self.slots.read().get(&partition), Some(Slot::Loading(..)));
             if !is_wanted() {
                 return;
             }
             match self.try_load(partition).await {
                 Ok(hosted) => {
                     let mut slots = self.slots.write();
-                    let Some(slot @ Slot::Loading(_)) = slots.get_mut(&partition) else {
+                    let Some(slot @ Slot::Loading(..)) = slots.get_mut(&partition) else {
                         return;
                     };
+                    if let Slot::Loading(_, ended) = slot {
+                        // Their markers may have come behind what was read; those that were read change nothing more.
+                        hosted.transactions_ended(ended, self.now());
+                    }
                     *slot = Slot::Ready(slot.epoch(), Arc::clone(&hosted));
                     drop(slots);
                     let took_ms = begun.elapsed().as_millis();

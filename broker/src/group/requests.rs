@@ -8,12 +8,13 @@ use std::sync::atomic::Ordering;
 
 use coordinator::group::{
     CommitAnswer, CommitRequest, FetchedOffset, GroupDescription, GroupError, HeartbeatRequest, JoinAnswer,
-    JoinRequest, LeavingMember, SyncAnswer, SyncRequest, Ticket,
+    JoinRequest, LeavingMember, SyncAnswer, SyncRequest, Ticket, TransactionalCommitRequest,
 };
 use model::TopicPartition;
 
 use super::GroupCoordinator;
 use super::hosted::Hosted;
+use crate::partition::Partition;
 
 impl GroupCoordinator {
     /// JoinGroup.
@@ -89,6 +90,35 @@ impl GroupCoordinator {
         };
         let (ticket, now) = (self.ticket(), self.now());
         let answer = hosted.ask_commit(ticket, now, |groups| groups.commit(ticket, request, now));
+        answer
+            .await
+            .unwrap_or_else(|_resigned| refuse(GroupError::NotCoordinator))
+    }
+
+    /// The partition of `__consumer_offsets` to which the group's transactional commits go, where they are to be verified.
+    ///
+    /// # Errors
+    /// The answer to all.
+    pub fn partition_of(&self, group_id: &str) -> Result<Arc<Partition>, GroupError> {
+        Ok(Arc::clone(self.find_named(group_id)?.replica()))
+    }
+
+    /// TxnOffsetCommit, after it was verified. An answer for each partition.
+    pub async fn commit_transactional(&self, request: TransactionalCommitRequest) -> CommitAnswer {
+        let offsets = &request.commit.offsets;
+        let partitions: Vec<TopicPartition> = offsets.iter().map(|(partition, _)| partition.clone()).collect();
+        let refuse = |error| {
+            partitions
+                .into_iter()
+                .map(|partition| (partition, Some(error)))
+                .collect()
+        };
+        let hosted = match self.find_named(&request.commit.group_id) {
+            Ok(hosted) => hosted,
+            Err(error) => return refuse(error),
+        };
+        let (ticket, now) = (self.ticket(), self.now());
+        let answer = hosted.ask_commit(ticket, now, |groups| groups.commit_transactional(ticket, request, now));
         answer
             .await
             .unwrap_or_else(|_resigned| refuse(GroupError::NotCoordinator))

@@ -20,7 +20,7 @@ use arc_swap::ArcSwapOption;
 use broker_log::append::Origin;
 use broker_log::{Appended, EpochEnd, Log};
 use bytes::Bytes;
-use model::{BrokerId, LeaderEpoch, Millis, Offset, PartitionEpoch, TopicId, TopicPartition};
+use model::{BrokerId, LeaderEpoch, Millis, Offset, PartitionEpoch, TopicId, TopicPartition, VerificationGuard};
 use parking_lot::RwLock;
 
 use crate::delayed::WaitQueue;
@@ -33,7 +33,7 @@ pub use follower::{Fetched, FollowChange, FollowError, FollowerAppended};
 pub use leading::{Leading, Required};
 pub use log_dirs::Replaced;
 pub use read::{Isolation, Read, ReadSpec};
-pub use registry::{LeadershipChange, Lookup, Partitions, ReplicaSettings, replicated};
+pub use registry::{LeadershipChange, Lookup, Partitions, ReplicaSettings, replicated, replicated_all};
 pub use state_change::{LeaderAndIsrPartition, StopReplica};
 
 /// What this broker is for a partition.
@@ -239,6 +239,22 @@ impl Partition {
         settings: &ReplicaSettings,
         now: Millis,
     ) -> Result<(Appended, Required), PartitionError> {
+        self.append_verified(records, acks, origin, VerificationGuard::NONE, settings, now)
+    }
+
+    /// [`Partition::append`], for what may begin a transaction here: `guard` shows that its coordinator was asked.
+    ///
+    /// # Errors
+    /// Nothing was appended.
+    pub fn append_verified(
+        &self,
+        records: Bytes,
+        acks: i16,
+        origin: Origin,
+        guard: VerificationGuard,
+        settings: &ReplicaSettings,
+        now: Millis,
+    ) -> Result<(Appended, Required), PartitionError> {
         let role = self.role.read();
         let Role::Leader(leading) = &*role else {
             return Err(PartitionError::NotLeader(self.topic_partition.clone()));
@@ -258,7 +274,7 @@ impl Partition {
                 });
             }
         }
-        let appended = log.append_as_leader(records, leading.leader_epoch, origin, now)?;
+        let appended = log.append_verified(records, leading.leader_epoch, origin, guard, now)?;
         let moved = leading.raise_high_watermark(log, settings, now);
         let required = Required {
             offset: appended.last_offset.next(),
@@ -269,7 +285,11 @@ impl Partition {
         self.follower_fetches.count_down(bytes);
         if let Some(high_watermark) = moved {
             self.produces.reached(high_watermark.0);
-            self.consumer_fetches.count_down(bytes);
+            match origin {
+                // A marker of some bytes may let readers of committed records have all that was held back from them.
+                Origin::Coordinator => self.consumer_fetches.wake_all(),
+                Origin::Client { .. } | Origin::Replication => self.consumer_fetches.count_down(bytes),
+            }
         }
         Ok((appended, required))
     }

@@ -3,7 +3,7 @@
 use std::hash::Hash;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use broker_log::append::Origin;
 use broker_log::{Appended, Logs};
@@ -287,6 +287,35 @@ impl Partitions {
             replicated(&partition, required, timeout).await?;
         }
         Ok(appended)
+    }
+}
+
+/// Waits until each of these appends is replicated to all in-sync replicas, or will not be, or the time is over. What has
+/// become of them says [`Partition::is_replicated`].
+pub async fn replicated_all(appends: &[(Arc<Partition>, Required)], limit: Duration) {
+    let deadline = Instant::now() + limit;
+    let waiting = || -> Vec<&(Arc<Partition>, Required)> {
+        let is_waiting =
+            |(partition, required): &&(Arc<Partition>, Required)| partition.is_replicated(*required).is_none();
+        appends.iter().filter(is_waiting).collect()
+    };
+    loop {
+        let before = waiting();
+        if before.is_empty() {
+            return;
+        }
+        let waiter = Waiter::new(i64::try_from(before.len()).unwrap_or(i64::MAX));
+        let _places: Vec<_> = before
+            .iter()
+            .map(|(partition, required)| partition.produces().join_from(&waiter, required.offset.0))
+            .collect();
+        // What was replicated before its place was taken told nobody: begin again without it.
+        if waiting().len() < before.len() {
+            continue;
+        }
+        if !waiter.wait(deadline.saturating_duration_since(Instant::now())).await {
+            return;
+        }
     }
 }
 

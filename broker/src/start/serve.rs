@@ -257,6 +257,7 @@ async fn open_logs(
         producer_id_expiration_ms: Millis(i64::from(config.producer_id_expiration_ms)),
         producer_id_expiration_check_interval_ms: Millis(i64::from(config.producer_id_expiration_check_interval_ms)),
         max_transaction_timeout_ms: Millis(i64::from(config.transaction_max_timeout_ms)),
+        verify_transactions: config.transaction_partition_verification_enable,
         initial_task_delay_ms: Millis(config.log_initial_task_delay_ms),
         cleaner: config.cleaner(),
         disk,

@@ -160,6 +160,9 @@ fn reconfigure(broker: &Arc<Broker>, before: &BrokerConfig, after: &BrokerConfig
     if before.producer_id_expiration_ms != after.producer_id_expiration_ms {
         logs.set_producer_id_expiration(Millis(i64::from(after.producer_id_expiration_ms)));
     }
+    if before.transaction_partition_verification_enable != after.transaction_partition_verification_enable {
+        logs.set_verify_transactions(after.transaction_partition_verification_enable);
+    }
     if after.unclean_leader_election_enable && !before.unclean_leader_election_enable {
         tell_controller(broker, None);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition};
+use model::{LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition, VerificationGuard};
 
 use super::state::GroupState;
 use crate::hosting::{AppendFailure, Ticket, WriteId};
@@ -105,6 +105,12 @@ pub enum GroupError {
     /// → UNSTABLE_OFFSET_COMMIT (88)
     #[error("a commit or transaction on this offset is pending")]
     UnstableOffsetCommit,
+    /// → INVALID_PRODUCER_EPOCH (47): a newer instance of the transactional producer has written
+    #[error("the producer is fenced")]
+    InvalidProducerEpoch,
+    /// → INVALID_TXN_STATE (48): the commit belongs to no transaction that is open
+    #[error("the transaction is not open")]
+    InvalidTxnState,
     /// → REQUEST_TIMED_OUT (7): the commit was not replicated in time
     #[error("not replicated in time")]
     RequestTimedOut,
@@ -120,7 +126,7 @@ impl AppendFailure {
             Self::NotAvailable => GroupError::CoordinatorNotAvailable,
             Self::NotLeader => GroupError::NotCoordinator,
             Self::TimedOut => GroupError::RebalanceInProgress,
-            Self::TooLarge | Self::Other => GroupError::UnknownServerError,
+            Self::TooLarge | Self::Fenced | Self::NoTransaction | Self::Other => GroupError::UnknownServerError,
         }
     }
 
@@ -131,6 +137,8 @@ impl AppendFailure {
             Self::NotLeader => GroupError::NotCoordinator,
             Self::TimedOut => GroupError::RequestTimedOut,
             Self::TooLarge => GroupError::InvalidCommitOffsetSize,
+            Self::Fenced => GroupError::InvalidProducerEpoch,
+            Self::NoTransaction => GroupError::InvalidTxnState,
             Self::Other => GroupError::UnknownServerError,
         }
     }
@@ -317,6 +325,8 @@ pub struct TransactionalCommitRequest {
     pub producer_id: ProducerId,
     /// Its epoch.
     pub producer_epoch: ProducerEpoch,
+    /// What its verification has given; for the append.
+    pub verification: VerificationGuard,
 }
 
 /// What OffsetFetch says of one partition.
@@ -380,6 +390,8 @@ pub struct Batch {
     pub timestamp: Millis,
     /// Set for transactional commits: the batch is transactional and of this producer.
     pub producer: Option<(ProducerId, ProducerEpoch)>,
+    /// To be shown when it is appended; only of transactional commits.
+    pub verification: VerificationGuard,
     /// 0 for offsets and −1 for all else, with or without a producer: Kafka writes it so, and nobody checks it here.
     pub base_sequence: Sequence,
 }
@@ -387,7 +399,8 @@ pub struct Batch {
 /// What the shell must do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Append with acks=all, then report by [`super::Groups::appended`]. Appends of one core must reach the log in the
+    /// Append with acks=all, report by [`super::Groups::placed`] where it is in the log, and by [`super::Groups::appended`] once
+    /// it is replicated. Appends of one core must reach the log in the
     /// order of these effects.
     Append(WriteId, Batch),
     /// Append without waiting or reporting: tombstones. If one is lost, the next clean-up writes it again.

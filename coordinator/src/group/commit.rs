@@ -2,11 +2,11 @@
 //!
 //! Source: Kafka 3.9 `GroupCoordinator.validateOffsetCommit`, `doCommitOffsets`, `GroupMetadataManager.storeOffsets`.
 
-use model::{Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition};
+use model::{Offset, Sequence, TopicPartition, VerificationGuard};
 
 use super::api::{Batch, CommitAnswer, CommitRequest, GroupError, UNKNOWN_MEMBER_ID};
 use super::classic::Group;
-use super::outbox::{Step, Then};
+use super::outbox::{Step, Then, Transactional};
 use super::record::Key;
 use super::state::GroupState;
 use crate::hosting::{AppendFailure, Ticket};
@@ -26,7 +26,7 @@ impl Group {
         &mut self,
         ticket: Ticket,
         request: CommitRequest,
-        producer: Option<(ProducerId, ProducerEpoch)>,
+        producer: Option<Transactional>,
         step: &mut Step<'_>,
     ) {
         if let Err(error) = self.validate_commit(&request, producer.is_some()) {
@@ -75,7 +75,7 @@ impl Group {
         &mut self,
         ticket: Ticket,
         request: CommitRequest,
-        producer: Option<(ProducerId, ProducerEpoch)>,
+        producer: Option<Transactional>,
         step: &mut Step<'_>,
     ) {
         let fits = |metadata: &str| metadata.encode_utf16().count() <= step.config.offset_metadata_max_bytes;
@@ -96,7 +96,7 @@ impl Group {
             step.committed(ticket, answer);
             return;
         }
-        let producer_id = producer.map(|(id, _)| id);
+        let producer_id = producer.map(|it| it.producer_id);
         let mut records = Vec::with_capacity(offsets.len());
         let encoded = offsets.iter().try_for_each(|(partition, value)| {
             let key = Key::Offset {
@@ -123,7 +123,8 @@ impl Group {
         let batch = Batch {
             records,
             timestamp: step.now.wall,
-            producer,
+            producer: producer.map(|it| (it.producer_id, it.producer_epoch)),
+            verification: producer.map_or(VerificationGuard::NONE, |it| it.verification),
             base_sequence: Sequence(0),
         };
         step.append(batch, self.pending_write(then));

@@ -1,9 +1,9 @@
 //! All groups of one `__consumer_offsets` partition: finds the group, lets it decide, keeps the clock.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use model::{Millis, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use model::{Millis, Offset, ProducerId, TopicPartition};
 
 use super::api::{
     CommitRequest, Effect, FetchedOffset, GroupConfig, GroupDescription, GroupError, GroupOverview, HeartbeatRequest,
@@ -11,7 +11,7 @@ use super::api::{
 };
 use super::classic::Group;
 use super::commit::{deduplicate, refuse_all, with_error};
-use super::outbox::{Outbox, Step, Then};
+use super::outbox::{Outbox, Step, Then, Transactional};
 use super::state::GroupState;
 use super::timers::Due;
 use crate::hosting::{AppendFailure, Now, Ticket, WriteId};
@@ -27,6 +27,8 @@ pub struct Groups {
     out: Outbox,
     incarnations: u64,
     next_cleanup: Millis,
+    /// The groups in which a producer may have commits pending. Source: Kafka `openGroupsForProducer`.
+    open: BTreeMap<ProducerId, BTreeSet<Arc<str>>>,
 }
 
 impl Groups {
@@ -39,6 +41,7 @@ impl Groups {
             out: Outbox::default(),
             incarnations: 0,
             next_cleanup,
+            open: BTreeMap::new(),
         }
     }
 
@@ -116,17 +119,16 @@ impl Groups {
     /// TxnOffsetCommit, after the transaction was verified. Answered by [`Effect::Committed`]; the offsets count once
     /// [`Groups::complete_transaction`] says so.
     pub fn commit_transactional(&mut self, ticket: Ticket, request: TransactionalCommitRequest, now: Now) {
-        let producer = Some((request.producer_id, request.producer_epoch));
+        let producer = Transactional {
+            producer_id: request.producer_id,
+            producer_epoch: request.producer_epoch,
+            verification: request.verification,
+        };
+        let producer = Some(producer);
         self.commit_as(ticket, request.commit, producer, now);
     }
 
-    fn commit_as(
-        &mut self,
-        ticket: Ticket,
-        mut request: CommitRequest,
-        producer: Option<(ProducerId, ProducerEpoch)>,
-        now: Now,
-    ) {
+    fn commit_as(&mut self, ticket: Ticket, mut request: CommitRequest, producer: Option<Transactional>, now: Now) {
         deduplicate(&mut request);
         // A generation of a group that is not known is an old one. Without a generation it is a committer that uses Kafka for
         // offsets only, or a transactional producer: the group begins with it.
@@ -137,13 +139,39 @@ impl Groups {
         } else {
             let (group, mut step) = self.obtain(&request.group_id, now);
             group.commit(ticket, request, producer, &mut step);
+            if let Some(producer) = producer
+                && group.offsets.is_pending(producer.producer_id)
+            {
+                let group_id = group.id.clone();
+                self.note_open(producer.producer_id, &group_id);
+            }
         }
     }
 
-    /// The marker that ends the producer's transaction is in this partition.
-    pub fn complete_transaction(&mut self, producer_id: ProducerId, committed: bool) {
-        for group in self.groups.values_mut() {
-            group.offsets.complete_transaction(producer_id, committed);
+    /// The marker that ends the producer's transaction is in this partition at `marker_offset`, and replicated.
+    ///
+    /// To be told more than once does no harm, nor to be told late: what the log has behind the marker stays pending.
+    pub fn complete_transaction(&mut self, producer_id: ProducerId, committed: bool, marker_offset: Offset) {
+        let Some(mut open) = self.open.remove(&producer_id) else {
+            return;
+        };
+        open.retain(|group_id| {
+            let group = self.groups.get_mut(group_id);
+            group.is_some_and(|group| {
+                group
+                    .offsets
+                    .complete_transaction(producer_id, committed, marker_offset)
+            })
+        });
+        if !open.is_empty() {
+            self.open.insert(producer_id, open);
+        }
+    }
+
+    fn note_open(&mut self, producer_id: ProducerId, group_id: &Arc<str>) {
+        let open = self.open.entry(producer_id).or_default();
+        if !open.contains(group_id) {
+            open.insert(group_id.clone());
         }
     }
 
@@ -245,6 +273,22 @@ impl Groups {
     }
 
     // Time and the log
+
+    /// An append is in the log, its batch begins at this offset; whether it is replicated will be told by
+    /// [`Groups::appended`]. The marker that ends a transaction may be told in between.
+    pub fn placed(&mut self, id: WriteId, batch_offset: Offset) {
+        if let Some(write) = self.out.writes.get(&id)
+            && let Then::Commit {
+                producer_id: Some(producer_id),
+                offsets,
+                ..
+            } = &write.then
+            && let Some(group) = self.groups.get_mut(&write.group_id)
+            && group.incarnation == write.incarnation
+        {
+            group.offsets.placed(*producer_id, offsets, batch_offset);
+        }
+    }
 
     /// An append is stored (its batch begins at this offset), or failed.
     pub fn appended(&mut self, id: WriteId, outcome: Result<Offset, AppendFailure>, now: Now) {
@@ -355,6 +399,9 @@ impl Groups {
         let member_ids: Vec<_> = group.members.keys().cloned().collect();
         for member_id in member_ids {
             group.expect_heartbeat(&member_id, &mut step);
+        }
+        for producer_id in group.offsets.transactional_producers().collect::<Vec<_>>() {
+            self.note_open(producer_id, &group.id);
         }
         self.groups.insert(group.id.clone(), group);
     }

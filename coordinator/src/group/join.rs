@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{Offset, Sequence};
+use model::{Offset, Sequence, VerificationGuard};
 
 use super::api::{Batch, GroupError, JoinAnswer, JoinRequest, Missed, Note, UNKNOWN_MEMBER_ID};
 use super::classic::{Group, InitialDelay, JoinSettings};
@@ -434,6 +434,7 @@ impl Group {
                     records: vec![record],
                     timestamp: step.now.wall,
                     producer: None,
+                    verification: VerificationGuard::NONE,
                     base_sequence: Sequence::NONE,
                 };
                 step.append(batch, self.pending_write(then));

@@ -4,7 +4,7 @@
 //! of their producer; those whose marker has not come stay pending.
 //! Source: Kafka 3.9 `GroupMetadataManager.doLoadGroupsAndOffsets`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{Offset, ProducerId};
@@ -22,6 +22,8 @@ use crate::record::RecordError;
 pub struct Loader {
     groups: BTreeMap<Arc<str>, StoredGroup>,
     offsets: BTreeMap<Arc<str>, Offsets>,
+    /// The groups in which a producer may have commits pending.
+    open: BTreeMap<ProducerId, BTreeSet<Arc<str>>>,
 }
 
 impl Loader {
@@ -50,6 +52,9 @@ impl Loader {
                     }),
                     None => None,
                 };
+                if let Some(producer_id) = producer_id {
+                    self.open.entry(producer_id).or_default().insert(group_id.clone());
+                }
                 self.offsets
                     .entry(group_id)
                     .or_default()
@@ -66,10 +71,12 @@ impl Loader {
         Ok(())
     }
 
-    /// Replays the marker that ends a transaction.
-    pub fn complete_transaction(&mut self, producer_id: ProducerId, committed: bool) {
-        for offsets in self.offsets.values_mut() {
-            offsets.complete_transaction(producer_id, committed);
+    /// Replays the marker that ends a transaction, at `marker_offset`.
+    pub fn complete_transaction(&mut self, producer_id: ProducerId, committed: bool, marker_offset: Offset) {
+        for group_id in self.open.remove(&producer_id).unwrap_or_default() {
+            if let Some(offsets) = self.offsets.get_mut(&group_id) {
+                offsets.complete_transaction(producer_id, committed, marker_offset);
+            }
         }
     }
 
@@ -78,6 +85,7 @@ impl Loader {
         let Self {
             groups: stored,
             mut offsets,
+            open: _,
         } = self;
         let mut groups = Groups::new(config, now);
         for (group_id, stored) in stored {

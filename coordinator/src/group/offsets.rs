@@ -10,7 +10,7 @@ use model::{Millis, Offset, ProducerId, TopicPartition};
 
 use super::api::{CommittedOffset, FetchedOffset};
 
-/// A stored commit and where in the log its batch begins; `None` while a transactional one is on its way.
+/// A stored commit and where in the log its batch begins; `None` for a transactional one that is about to be appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stored {
     pub(super) value: CommittedOffset,
@@ -19,12 +19,7 @@ pub(super) struct Stored {
 
 impl Stored {
     fn is_older_than(&self, other: &Self) -> bool {
-        // A batch whose place is not known yet is the newest there is.
-        match (self.batch_offset, other.batch_offset) {
-            (_, None) => true,
-            (None, Some(_)) => false,
-            (Some(this), Some(other)) => this < other,
-        }
+        self.batch_offset < other.batch_offset
     }
 }
 
@@ -62,6 +57,24 @@ impl Offsets {
         }
     }
 
+    /// The transactional commit is in the log, in the batch that begins at `batch_offset`. Whether it stays there is not known
+    /// yet; but if the marker behind it does, it does too.
+    pub(super) fn placed(
+        &mut self,
+        producer_id: ProducerId,
+        offsets: &[(TopicPartition, CommittedOffset)],
+        batch_offset: Offset,
+    ) {
+        let Some(of_producer) = self.transactional.get_mut(&producer_id) else {
+            return;
+        };
+        for (partition, value) in offsets {
+            if let Some(stored) = of_producer.get_mut(partition).filter(|stored| stored.value == *value) {
+                stored.batch_offset = Some(batch_offset);
+            }
+        }
+    }
+
     /// The commit is stored in the batch that begins at `batch_offset`.
     pub(super) fn stored(
         &mut self,
@@ -70,7 +83,6 @@ impl Offsets {
         batch_offset: Offset,
     ) {
         for (partition, value) in offsets {
-            let batch_offset = Some(batch_offset);
             match producer_id {
                 None => {
                     // Not pending any more: its topic was deleted meanwhile.
@@ -80,16 +92,10 @@ impl Offsets {
                     if *newest == value {
                         self.pending.remove(&partition);
                     }
+                    let batch_offset = Some(batch_offset);
                     self.keep_newer(partition, Stored { value, batch_offset });
                 }
-                Some(producer_id) => {
-                    let of_producer = self.transactional.get_mut(&producer_id);
-                    if let Some(stored) = of_producer.and_then(|offsets| offsets.get_mut(&partition))
-                        && stored.value == value
-                    {
-                        stored.batch_offset = batch_offset;
-                    }
-                }
+                Some(producer_id) => self.placed(producer_id, &[(partition, value)], batch_offset),
             }
         }
     }
@@ -105,7 +111,9 @@ impl Offsets {
                 }
                 Some(producer_id) => {
                     if let Some(of_producer) = self.transactional.get_mut(&producer_id) {
-                        of_producer.remove(partition);
+                        if of_producer.get(partition).is_some_and(|stored| stored.value == *value) {
+                            of_producer.remove(partition);
+                        }
                         if of_producer.is_empty() {
                             self.transactional.remove(&producer_id);
                         }
@@ -115,14 +123,43 @@ impl Offsets {
         }
     }
 
-    /// The producer's transaction ended; its marker is in the log.
-    pub(super) fn complete_transaction(&mut self, producer_id: ProducerId, committed: bool) {
-        let offsets = self.transactional.remove(&producer_id).unwrap_or_default();
-        if committed {
-            for (partition, stored) in offsets {
+    /// The producer's transaction ended; its marker is in the log at `marker_offset`. What the log has behind it, or not yet,
+    /// belongs to the next transaction. Whether something of that is pending.
+    pub(super) fn complete_transaction(
+        &mut self,
+        producer_id: ProducerId,
+        committed: bool,
+        marker_offset: Offset,
+    ) -> bool {
+        let Some(offsets) = self.transactional.remove(&producer_id) else {
+            return false;
+        };
+        let mut next = BTreeMap::new();
+        for (partition, stored) in offsets {
+            if stored
+                .batch_offset
+                .is_none_or(|batch_offset| batch_offset > marker_offset)
+            {
+                next.insert(partition, stored);
+            } else if committed {
                 self.keep_newer(partition, stored);
             }
         }
+        let is_pending = !next.is_empty();
+        if is_pending {
+            self.transactional.insert(producer_id, next);
+        }
+        is_pending
+    }
+
+    /// Whether the producer has commits pending.
+    pub(super) fn is_pending(&self, producer_id: ProducerId) -> bool {
+        self.transactional.contains_key(&producer_id)
+    }
+
+    /// The producers that have commits pending.
+    pub(super) fn transactional_producers(&self) -> impl Iterator<Item = ProducerId> {
+        self.transactional.keys().copied()
     }
 
     fn keep_newer(&mut self, partition: TopicPartition, stored: Stored) {

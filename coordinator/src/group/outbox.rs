@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{Millis, ProducerId, TopicPartition};
+use model::{Millis, ProducerEpoch, ProducerId, TopicPartition, VerificationGuard};
 
 use super::api::{Batch, CommitAnswer, CommittedOffset, Effect, GroupConfig, GroupError, JoinAnswer, Note, SyncAnswer};
 use super::classic::JoinSettings;
@@ -39,6 +39,14 @@ pub(super) enum Then {
         /// The whole answer, as it is if all goes well.
         answer: CommitAnswer,
     },
+}
+
+/// On whose behalf a transactional commit is stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Transactional {
+    pub(super) producer_id: ProducerId,
+    pub(super) producer_epoch: ProducerEpoch,
+    pub(super) verification: VerificationGuard,
 }
 
 #[derive(Debug)]

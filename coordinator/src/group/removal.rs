@@ -3,7 +3,7 @@
 //! Source: Kafka 3.9 `GroupMetadata.removeExpiredOffsets` (KIP-211), `GroupCoordinator.handleDeleteGroups`,
 //! `handleDeleteOffsets`, `GroupMetadataManager.cleanupGroupMetadata`.
 
-use model::{Sequence, TopicPartition};
+use model::{Sequence, TopicPartition, VerificationGuard};
 
 use super::api::{Batch, GroupError, Note};
 use super::classic::Group;
@@ -99,6 +99,7 @@ impl Group {
                 records,
                 timestamp: step.now.wall,
                 producer: None,
+                verification: VerificationGuard::NONE,
                 base_sequence: Sequence::NONE,
             });
         }

@@ -87,7 +87,7 @@ impl AppendFailure {
         match self {
             Self::NotAvailable | Self::TimedOut => TransactionError::CoordinatorNotAvailable,
             Self::NotLeader => TransactionError::NotCoordinator,
-            Self::TooLarge | Self::Other => TransactionError::UnknownServerError,
+            Self::TooLarge | Self::Fenced | Self::NoTransaction | Self::Other => TransactionError::UnknownServerError,
         }
     }
 }

@@ -8,7 +8,7 @@ mod topic;
 
 pub use numbers::{
     BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Millis, Offset, PartitionEpoch, ProducerEpoch, ProducerId,
-    Sequence,
+    Sequence, VerificationGuard,
 };
 pub use topic::{InvalidTopicName, ParseTopicIdError, TopicId, TopicPartition, validate_topic_name};
 

@@ -77,6 +77,17 @@ number! {
     Millis(i64)
 }
 
+number! {
+    /// Shows that a transaction's coordinator was asked before the transaction begins in a partition (KIP-890). No two are
+    /// alike but [`VerificationGuard::NONE`], which shows nothing.
+    VerificationGuard(u64)
+}
+
+impl VerificationGuard {
+    /// Nobody was asked. Source: Kafka `VerificationGuard.SENTINEL`.
+    pub const NONE: Self = Self(0);
+}
+
 impl BrokerId {
     /// "None": no leader, no controller, an ordinary consumer's replica id.
     pub const NONE: Self = Self(-1);

@@ -100,6 +100,7 @@ impl Validated {
             if let Some(duplicate) = self.duplicate(&header, tail) {
                 return Ok(Plan::Duplicate(duplicate));
             }
+            check_verified(&header, tail)?;
             producers.add(tail.producers, &header, self.marker, self.origin)?;
         }
         let batch = PlannedBatch {
@@ -136,6 +137,20 @@ impl Validated {
             last_offset: batch.last_offset,
             timestamp: batch.timestamp,
         })
+    }
+}
+
+/// A transaction begins only after its coordinator was asked. Source: Kafka 3.9
+/// `UnifiedLog.analyzeAndValidateProducerState`, `batchMissingRequiredVerification`.
+fn check_verified(header: &BatchHeader, tail: &Tail<'_>) -> Result<(), ProducerError> {
+    let producer_id = header.producer_id();
+    match tail.verification {
+        Some(guard)
+            if header.is_transactional() && !header.is_control() && !tail.producers.is_verified(producer_id, guard) =>
+        {
+            Err(ProducerError::NotVerified { producer_id })
+        }
+        _ => Ok(()),
     }
 }
 

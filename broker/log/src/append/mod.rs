@@ -7,7 +7,7 @@
 //! before Kafka 0.11: logs hold format 2 alone (what `message.format.version` says is ignored, as in Kafka since 3.0).
 //!
 //! Does not check who may write, which producer ids a coordinator has given out, or whether a transaction is open at its
-//! coordinator: callers do.
+//! coordinator: callers do, and show by a [`VerificationGuard`] that they have asked.
 //!
 //! Invariants: the offsets of a leader's write are consecutive from the log end offset; every record that is acknowledged
 //! has been parsed; work and memory are bounded by [`AppendConfig`], whatever the bytes say.
@@ -24,7 +24,7 @@ mod tests;
 mod walk;
 
 use bytes::Bytes;
-use model::{LeaderEpoch, Millis, Offset, TopicPartition};
+use model::{LeaderEpoch, Millis, Offset, TopicPartition, VerificationGuard};
 use smallvec::SmallVec;
 
 pub use error::{AppendError, RecordRefusal};
@@ -108,6 +108,9 @@ pub struct Tail<'a> {
     pub config: &'a AppendConfig,
     /// The log's producers.
     pub producers: &'a ProducerStates,
+    /// Where transactions must be verified before they begin (`transaction.partition.verification.enable`): the guard that
+    /// this append shows. `None` where they need not be.
+    pub verification: Option<VerificationGuard>,
 }
 
 /// What is to be done.

@@ -64,6 +64,8 @@ pub struct LogsConfig {
     pub producer_id_expiration_check_interval_ms: Millis,
     /// `transaction.max.timeout.ms`
     pub max_transaction_timeout_ms: Millis,
+    /// `transaction.partition.verification.enable`
+    pub verify_transactions: bool,
     /// `log.initial.task.delay.ms`
     pub initial_task_delay_ms: Millis,
     /// `log.cleaner.*`
@@ -89,6 +91,7 @@ impl LogsConfig {
             producer_id_expiration_ms: Millis(86_400_000),
             producer_id_expiration_check_interval_ms: Millis(600_000),
             max_transaction_timeout_ms: Millis(900_000),
+            verify_transactions: false,
             initial_task_delay_ms: Millis(30_000),
             cleaner: CleanerConfig::default(),
             disk: Disk::real(),
@@ -519,6 +522,11 @@ impl Logs {
         self.shared
             .producer_id_expiration_ms
             .store(expiration.0, Ordering::Relaxed);
+    }
+
+    /// `transaction.partition.verification.enable` has changed.
+    pub fn set_verify_transactions(&self, verify: bool) {
+        self.shared.verify_transactions.store(verify, Ordering::Relaxed);
     }
 
     /// Calls `tell` for each failed directory, those that failed before included.

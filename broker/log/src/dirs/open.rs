@@ -35,6 +35,7 @@ impl Logs {
             clock: Arc::new(system_clock),
             producer_id_expiration_ms: AtomicI64::new(config.producer_id_expiration_ms.0),
             max_transaction_timeout_ms: config.max_transaction_timeout_ms,
+            verify_transactions: AtomicBool::new(config.verify_transactions),
         });
         let owner: Arc<OnceLock<Weak<Self>>> = Arc::default();
         let mut dirs = Vec::new();

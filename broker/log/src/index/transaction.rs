@@ -18,6 +18,9 @@ use crate::disk::{Disk, DiskContext, DiskError};
 
 pub(crate) const ENTRY: usize = 34;
 
+/// So few entries are read one after the other.
+const SEARCHED_MIN: usize = 32;
+
 /// One aborted transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AbortedEntry {
@@ -189,9 +192,9 @@ impl TransactionIndex {
         upper: Offset,
         mut found: impl FnMut(AbortedEntry),
     ) -> Result<bool, DiskError> {
-        let mut at = 0;
+        let mut at = self.first_ended_from(from)?;
         loop {
-            let entries = self.read(at, 1024)?;
+            let entries = self.read(at, 64)?;
             if entries.is_empty() {
                 return Ok(false);
             }
@@ -205,6 +208,33 @@ impl TransactionIndex {
                 }
             }
         }
+    }
+
+    /// Which entry is the first whose marker is at or past `offset`: those before it are of no interest to who reads from
+    /// there. Kafka reads all of them.
+    fn first_ended_from(&self, offset: Offset) -> Result<usize, DiskError> {
+        let (mut low, mut high) = {
+            let state = self.state.lock();
+            if state.last_offset < offset {
+                return Ok(state.count);
+            }
+            (0, state.count)
+        };
+        // What is read at a time anyway need not be searched.
+        while high - low > SEARCHED_MIN {
+            let middle = low + (high - low) / 2;
+            // Truncated meanwhile: whatever is past its end is not there.
+            let is_before = self
+                .read(middle, 1)?
+                .first()
+                .is_some_and(|entry| entry.last_offset < offset);
+            if is_before {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
     }
 
     /// Drops the transactions whose marker is at or past `offset`.

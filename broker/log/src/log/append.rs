@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use model::{LeaderEpoch, Millis, Offset};
+use model::{LeaderEpoch, Millis, Offset, VerificationGuard};
 
 use super::{AppendError, Appended, Log, OPEN, Settings, Snapshots, Writer};
 use crate::append::{self, Origin, Plan, Tail, Validated, Write};
@@ -24,10 +24,26 @@ impl Log {
         origin: Origin,
         now: Millis,
     ) -> Result<Appended, AppendError> {
+        self.append_verified(records, leader_epoch, origin, VerificationGuard::NONE, now)
+    }
+
+    /// [`Log::append_as_leader`], for what may begin a transaction here: `guard` shows that its coordinator was asked.
+    ///
+    /// # Errors
+    /// As for [`Log::append_as_leader`].
+    pub fn append_verified(
+        &self,
+        records: Bytes,
+        leader_epoch: LeaderEpoch,
+        origin: Origin,
+        guard: VerificationGuard,
+        now: Millis,
+    ) -> Result<Appended, AppendError> {
         // Whatever takes time (checksum, walking the records, compression) is done before the log is locked.
         let config = &self.settings.load().append;
         let validated = Validated::new(&records, &self.partition, config, origin, now)?;
-        self.append(leader_epoch, now, |tail| {
+        let demanded = self.shared.verify_transactions.load(Ordering::Relaxed);
+        self.append(leader_epoch, demanded.then_some(guard), now, |tail| {
             validated.map_or(Ok(Plan::Empty), |validated| validated.plan(tail))
         })
     }
@@ -43,12 +59,13 @@ impl Log {
         leader_epoch: LeaderEpoch,
         now: Millis,
     ) -> Result<Appended, AppendError> {
-        self.append(leader_epoch, now, |tail| append::plan_follower(&records, tail))
+        self.append(leader_epoch, None, now, |tail| append::plan_follower(&records, tail))
     }
 
     fn append(
         &self,
         leader_epoch: LeaderEpoch,
+        verification: Option<VerificationGuard>,
         now: Millis,
         plan: impl FnOnce(&Tail<'_>) -> Result<Plan, append::AppendError>,
     ) -> Result<Appended, AppendError> {
@@ -65,6 +82,7 @@ impl Log {
                 now,
                 config: &settings.append,
                 producers: &writer.producers,
+                verification,
             })?;
             match plan {
                 Plan::Empty => Appended {

@@ -27,7 +27,7 @@ mod types;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) producer_id_expiration_ms: AtomicI64,
     /// `transaction.max.timeout.ms`
     pub(crate) max_transaction_timeout_ms: Millis,
+    /// `transaction.partition.verification.enable`
+    pub(crate) verify_transactions: AtomicBool,
 }
 
 /// One entry of `log.dirs`, as its logs see it.
@@ -266,8 +268,10 @@ impl Log {
     /// One past the largest offset that a consumer with `read_committed` may read: the high watermark, or the start of
     /// the first open transaction below it.
     pub fn last_stable_offset(&self) -> Offset {
-        let unstable = Offset(self.first_unstable_offset.load(Ordering::Acquire));
-        self.high_watermark().min(unstable)
+        // The high watermark first: a transaction that begins, and is replicated, between the two looks would otherwise be
+        // below the one and unknown to the other.
+        let high_watermark = self.high_watermark();
+        high_watermark.min(Offset(self.first_unstable_offset.load(Ordering::Acquire)))
     }
 
     /// A number that changes with each truncation, before any record is gone.
@@ -402,6 +406,19 @@ impl Log {
     /// Whether the producer has a transaction open here.
     pub fn has_ongoing_transaction(&self, producer_id: model::ProducerId) -> bool {
         self.writer.lock().producers.has_ongoing_transaction(producer_id)
+    }
+
+    /// Begins to verify that the producer's transaction may begin here: the guard is to be shown when the batch is appended.
+    /// [`model::VerificationGuard::NONE`] where the transaction has begun, and nobody need be asked.
+    pub fn begin_verification(
+        &self,
+        producer_id: model::ProducerId,
+        epoch: model::ProducerEpoch,
+        sequence: model::Sequence,
+        now: Millis,
+    ) -> model::VerificationGuard {
+        let mut writer = self.writer.lock();
+        writer.producers.begin_verification(producer_id, epoch, sequence, now)
     }
 
     /// Whether the oldest open transaction should long have been ended by its coordinator.

@@ -30,6 +30,13 @@ pub enum ProducerError {
         /// What it sent.
         found: ProducerEpoch,
     },
+    /// → INVALID_TXN_STATE (48). It begins a transaction here of which its coordinator has not been asked, or which has ended
+    /// since.
+    #[error("record of producer {producer_id} was not part of an ongoing transaction")]
+    NotVerified {
+        /// Who.
+        producer_id: ProducerId,
+    },
     /// → INVALID_TXN_STATE (48). A record outside of the transaction that the producer has open.
     #[error("expected a transactional write from producer {producer_id}")]
     InvalidTransactionState {
@@ -60,6 +67,7 @@ impl ProducerError {
         match *self {
             Self::OutOfOrderSequence { producer_id, .. }
             | Self::InvalidProducerEpoch { producer_id, .. }
+            | Self::NotVerified { producer_id }
             | Self::InvalidTransactionState { producer_id }
             | Self::CoordinatorFenced { producer_id, .. }
             | Self::InvalidMarker { producer_id } => producer_id,
@@ -91,6 +99,10 @@ pub(super) struct ProducerChange {
     pub(super) updated: ProducerEntry,
     /// Where it began transactions.
     pub(super) started: SmallVec<[Offset; 1]>,
+    /// Whether it wrote in a transaction, or ended one: whatever was being verified is decided.
+    pub(super) transactional: bool,
+    /// The lowest of its sequences that is being verified.
+    lowest_unverified: Option<Sequence>,
     /// The epoch and last sequence before this append.
     epoch_before: ProducerEpoch,
     last_sequence_before: Sequence,
@@ -134,6 +146,7 @@ impl Changes {
     ) -> Result<(), ProducerError> {
         let inner = self.0.get_or_insert_default();
         let change = inner.change(states, header.producer_id());
+        change.transactional |= header.is_transactional();
         if !header.is_control() {
             return change.add_data(header, origin);
         }
@@ -186,6 +199,8 @@ impl ProducerChange {
             last_sequence_before,
             updated,
             started: SmallVec::new(),
+            transactional: false,
+            lowest_unverified: states.lowest_unverified_sequence(producer_id),
         }
     }
 
@@ -266,6 +281,9 @@ impl ProducerChange {
             last,
             found,
         };
+        if let Some(lowest) = self.lowest_unverified.filter(|lowest| found > *lowest) {
+            return Err(out_of_order(lowest));
+        }
         if epoch != self.updated.producer_epoch {
             // A producer that is not known may begin anywhere: retention may have removed what it wrote before.
             let known = self.updated.producer_epoch != ProducerEpoch::NONE;

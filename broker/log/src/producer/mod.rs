@@ -15,6 +15,7 @@ mod snapshot;
 mod states;
 #[cfg(test)]
 mod tests;
+mod verification;
 
 use model::{Millis, Offset, ProducerEpoch, ProducerId, Sequence};
 use smallvec::SmallVec;

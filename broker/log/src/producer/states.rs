@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
-use model::{Millis, Offset, ProducerId};
+use model::{Millis, Offset, ProducerEpoch, ProducerId, Sequence, VerificationGuard};
 use smallvec::SmallVec;
 
 use super::changes::Completed;
+use super::verification::Verifications;
 use super::{Changes, CompletedTransaction, CorruptSnapshot, ProducerEntry, ProducerError, snapshot};
 use crate::append::Origin;
 use crate::batch::{Batch, EndTransactionMarker};
@@ -22,6 +23,8 @@ pub struct ProducerStates {
     ongoing: BTreeMap<Offset, ProducerId>,
     /// Ended transactions, first to last offset, whose marker may not be replicated yet.
     unreplicated: BTreeMap<Offset, Offset>,
+    /// Transactions that are about to begin.
+    verifications: Verifications,
     map_end_offset: Offset,
     last_snapshot_offset: Offset,
 }
@@ -60,6 +63,34 @@ impl ProducerStates {
     pub fn has_ongoing_transaction(&self, producer_id: ProducerId) -> bool {
         self.entry(producer_id)
             .is_some_and(|entry| entry.current_transaction_first_offset.is_some())
+    }
+
+    /// Begins to verify that the producer's transaction may begin here; [`VerificationGuard::NONE`] where it has begun.
+    ///
+    /// `sequence` and `epoch` are those of the batch that is to begin it. Source: Kafka 3.9
+    /// `UnifiedLog.maybeStartTransactionVerification`.
+    pub fn begin_verification(
+        &mut self,
+        producer_id: ProducerId,
+        epoch: ProducerEpoch,
+        sequence: Sequence,
+        now: Millis,
+    ) -> VerificationGuard {
+        if self.has_ongoing_transaction(producer_id) {
+            VerificationGuard::NONE
+        } else {
+            self.verifications.begin(producer_id, epoch, sequence, now)
+        }
+    }
+
+    /// Whether the producer may write in a transaction: it has one open here, or shows the guard of its verification.
+    pub fn is_verified(&self, producer_id: ProducerId, guard: VerificationGuard) -> bool {
+        self.has_ongoing_transaction(producer_id) || self.verifications.is_guarded_by(producer_id, guard)
+    }
+
+    /// The lowest sequence of the producer that is being verified.
+    pub(super) fn lowest_unverified_sequence(&self, producer_id: ProducerId) -> Option<Sequence> {
+        self.verifications.lowest_sequence(producer_id)
     }
 
     /// The log up to here is in the state.
@@ -122,6 +153,9 @@ impl ProducerStates {
                     entry.last_timestamp = updated.last_timestamp;
                 }
             }
+            if change.transactional {
+                self.verifications.end(updated.producer_id);
+            }
             for first_offset in &change.started {
                 self.ongoing.insert(*first_offset, updated.producer_id);
             }
@@ -166,8 +200,9 @@ impl ProducerStates {
     }
 
     /// Forgets producers that have been silent for `expiration` (`producer.id.expiration.ms`) and have no transaction
-    /// open. Returns how many.
+    /// open, and verifications that were never finished. Returns how many producers.
     pub fn expire(&mut self, now: Millis, expiration: Millis) -> usize {
+        self.verifications.expire(now, expiration);
         let before = self.producers.len();
         self.producers.retain(|_, entry| !is_expired(entry, now, expiration));
         before - self.producers.len()

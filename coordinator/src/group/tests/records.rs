@@ -2,11 +2,12 @@
 //! sequence, key, value), and against older versions as their schemas say.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use model::{LeaderEpoch, Millis, Offset, ProducerId, TopicPartition};
+use model::{LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId, TopicPartition, VerificationGuard};
 use proptest::prelude::*;
 
 use super::super::{
-    CommittedOffset, FetchedOffset, GroupConfig, GroupState, Key, Loader, Now, RecordError, StoredGroup, StoredMember,
+    CommitRequest, CommittedOffset, FetchedOffset, GroupConfig, GroupState, Groups, Key, Loader, Now, RecordError,
+    StoredGroup, StoredMember, Ticket, TransactionalCommitRequest, WriteId,
 };
 
 const GOLDEN: &str = include_str!("consumer_offsets-0.txt");
@@ -52,7 +53,7 @@ fn load(lines: &[Line]) -> Loader {
         let transactional = (line.kind == "txn").then_some(line.producer_id);
         if line.kind == "control" {
             // Version 0 of the key, then the type: 0 aborts, 1 commits.
-            loader.complete_transaction(line.producer_id, line.key[3] == 1);
+            loader.complete_transaction(line.producer_id, line.key[3] == 1, line.batch_offset);
         } else {
             loader
                 .replay(line.batch_offset, transactional, &line.key, line.value.as_deref())
@@ -118,7 +119,7 @@ fn offsets_of_an_open_transaction_are_pending_and_those_of_an_aborted_one_are_go
     let check = |name: &str, lines: &[Line], abort: bool, expected: &str| {
         let mut loader = load(lines);
         if abort {
-            loader.complete_transaction(ProducerId(1004), false);
+            loader.complete_transaction(ProducerId(1004), false, Offset(i64::MAX));
         }
         let groups = loader.finish(GroupConfig::default(), NOW);
         let fetched = groups.fetch_offsets("eos-group", &[TopicPartition::new("txn", 0)], true);
@@ -348,4 +349,66 @@ proptest! {
             }
         }
     }
+}
+
+/// A commit of producer 7 that is in the log at `offset`, but not known to be replicated.
+fn commit_placed(groups: &mut Groups, id: u64, partition: &TopicPartition, offset: i64) {
+    let value = CommittedOffset {
+        offset: Offset(100 + offset),
+        leader_epoch: LeaderEpoch::NONE,
+        metadata: "".into(),
+        commit_timestamp: NOW.wall,
+        expire_timestamp: None,
+    };
+    let request = TransactionalCommitRequest {
+        commit: CommitRequest {
+            group_id: "g".into(),
+            generation_id: -1,
+            member_id: "".into(),
+            group_instance_id: None,
+            offsets: vec![(partition.clone(), value)],
+        },
+        producer_id: ProducerId(7),
+        producer_epoch: ProducerEpoch(0),
+        verification: VerificationGuard::NONE,
+    };
+    groups.commit_transactional(Ticket(id), request, NOW);
+    groups.placed(WriteId(id), Offset(offset));
+}
+
+fn committed(groups: &Groups, partition: &TopicPartition) -> Option<i64> {
+    match &groups.fetch_offsets("g", std::slice::from_ref(partition), true)[0] {
+        FetchedOffset::Committed(value) => Some(value.offset.0),
+        FetchedOffset::None => None,
+        FetchedOffset::Unstable => Some(-1),
+    }
+}
+
+#[test]
+fn a_marker_may_be_told_before_the_commit_in_front_of_it_is_known_to_be_replicated() {
+    let mut groups = Groups::new(GroupConfig::default(), NOW);
+    let partition = TopicPartition::new("t", 0);
+    commit_placed(&mut groups, 1, &partition, 5);
+    groups.complete_transaction(ProducerId(7), true, Offset(6));
+    assert_eq!(committed(&groups, &partition), Some(105));
+    groups.appended(WriteId(1), Ok(Offset(5)), NOW);
+    assert_eq!(committed(&groups, &partition), Some(105));
+    // What is committed later is later: the group does not stay where it was.
+    commit_placed(&mut groups, 2, &partition, 7);
+    groups.appended(WriteId(2), Ok(Offset(7)), NOW);
+    groups.complete_transaction(ProducerId(7), true, Offset(8));
+    assert_eq!(committed(&groups, &partition), Some(107));
+}
+
+#[test]
+fn a_marker_told_late_does_not_end_the_next_transaction() {
+    let mut groups = Groups::new(GroupConfig::default(), NOW);
+    let partition = TopicPartition::new("t", 0);
+    commit_placed(&mut groups, 1, &partition, 5);
+    groups.complete_transaction(ProducerId(7), true, Offset(6));
+    commit_placed(&mut groups, 2, &partition, 9);
+    groups.complete_transaction(ProducerId(7), true, Offset(6));
+    assert_eq!(committed(&groups, &partition), Some(-1), "pending");
+    groups.complete_transaction(ProducerId(7), false, Offset(10));
+    assert_eq!(committed(&groups, &partition), Some(105));
 }

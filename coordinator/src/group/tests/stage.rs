@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use model::{LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use model::{LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId, TopicPartition, VerificationGuard};
 
 use super::super::*;
 
@@ -102,7 +102,8 @@ impl Stage {
                 let committed = args.0.contains(&"commits");
                 let producer_id = ProducerId(args.number("producer", 7).into());
                 self.markers.push((self.log.len(), producer_id, committed));
-                self.groups.complete_transaction(producer_id, committed);
+                let marker_offset = self.marker_offset(self.log.len());
+                self.groups.complete_transaction(producer_id, committed, marker_offset);
             }
             "fetch" => self.fetch(&args),
             "delete" => {
@@ -164,7 +165,7 @@ impl Stage {
         let mut loader = Loader::new();
         for (index, (base, batch)) in self.log.iter().enumerate() {
             for (_, producer, committed) in self.markers.iter().filter(|(before, ..)| *before == index) {
-                loader.complete_transaction(*producer, *committed);
+                loader.complete_transaction(*producer, *committed, self.marker_offset(index));
             }
             for record in &batch.records {
                 let producer = batch.producer.map(|(id, _)| id);
@@ -174,9 +175,17 @@ impl Stage {
             }
         }
         for (_, producer, committed) in self.markers.iter().filter(|(before, ..)| *before == self.log.len()) {
-            loader.complete_transaction(*producer, *committed);
+            loader.complete_transaction(*producer, *committed, self.marker_offset(self.log.len()));
         }
         loader
+    }
+
+    /// Where a marker behind so many batches is. Markers take no offset here; the last record before has the one before.
+    fn marker_offset(&self, batches: usize) -> Offset {
+        let before = self.log[..batches].last();
+        before.map_or(Offset(-1), |(base, batch)| {
+            Offset(base.0 + batch.records.len() as i64 - 1)
+        })
     }
 
     fn configure(&mut self, args: &Args<'_>) {
@@ -288,6 +297,7 @@ impl Stage {
                     commit,
                     producer_id: ProducerId(producer.parse().unwrap()),
                     producer_epoch: ProducerEpoch(0),
+                    verification: VerificationGuard::NONE,
                 };
                 self.groups.commit_transactional(ticket, request, at(self.now));
             }

@@ -47,6 +47,7 @@ impl Log {
             now: NOW,
             config: &self.config,
             producers: &self.producers,
+            verification: None,
         }
     }
 
@@ -125,7 +126,7 @@ fn code(error: &AppendError) -> i16 {
         AppendError::RecordListTooLarge { .. } => 18,
         AppendError::Producer(ProducerError::OutOfOrderSequence { .. }) => 45,
         AppendError::Producer(ProducerError::InvalidProducerEpoch { .. }) => 47,
-        AppendError::Producer(ProducerError::InvalidTransactionState { .. }) => 48,
+        AppendError::Producer(ProducerError::InvalidTransactionState { .. } | ProducerError::NotVerified { .. }) => 48,
         AppendError::Producer(ProducerError::CoordinatorFenced { .. }) => 52,
         AppendError::Producer(ProducerError::InvalidMarker { .. }) => 87,
         AppendError::OffsetsOutOfOrder { .. } | AppendError::UnexpectedOffset { .. } => -1,

@@ -79,6 +79,7 @@ impl Bench {
             clock: Arc::new(move || Millis(clock.load(Ordering::Relaxed))),
             producer_id_expiration_ms: AtomicI64::new(86_400_000),
             max_transaction_timeout_ms: Millis(900_000),
+            verify_transactions: AtomicBool::new(false),
         });
         let home = Home::new(self.dir.path().to_owned(), |_| {});
         let load = Load {

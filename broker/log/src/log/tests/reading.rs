@@ -142,7 +142,7 @@ fn a_reader_that_races_truncation_and_retention_never_takes_the_directory_offlin
         ("file.delete.delay.ms", "0"),
     ]);
     let log = bench.log.clone().unwrap();
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for seed in 1..3u64 {
             let (log, done) = (&log, &done);
@@ -192,7 +192,7 @@ fn a_flush_that_races_truncation_and_retention_never_takes_the_directory_offline
         ("file.delete.delay.ms", "0"),
     ]);
     let log = bench.log.clone().unwrap();
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (flushing, until) = (&log, &done);
         scope.spawn(move || {
@@ -232,7 +232,7 @@ fn a_flush_says_nothing_of_records_written_after_a_truncation() {
 }
 
 /// Ends the readers, also where the writer panics.
-struct Finish<'a>(&'a std::sync::atomic::AtomicBool);
+struct Finish<'a>(&'a AtomicBool);
 
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
