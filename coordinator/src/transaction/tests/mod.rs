@@ -4,3 +4,4 @@ mod bench;
 mod conversations;
 mod decisions;
 mod records;
+mod simulation;

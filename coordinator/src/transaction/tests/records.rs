@@ -4,7 +4,118 @@ use model::Millis;
 use proptest::prelude::*;
 
 use super::super::*;
-use super::bench::{COORDINATOR, at, partitions, producer, stored};
+use super::bench::{Bench, COORDINATOR, WALL, at, partitions, producer, stored, written};
+
+/// `__transaction_state-0` of a Kafka 3.9.1: key and value of each record, one a line. A producer that commits, aborts and is
+/// restarted twice, one that commits offsets of a group in its transaction, one whose transaction is still open.
+const GOLDEN: &str = include_str!("transaction_state-0.txt");
+
+fn golden() -> Vec<(Vec<u8>, Vec<u8>)> {
+    let hex = |text: &str| -> Vec<u8> {
+        (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+            .collect()
+    };
+    let line = |line: &str| line.split_once(' ').map(|(key, value)| (hex(key), hex(value)));
+    GOLDEN.lines().map(|text| line(text).unwrap()).collect()
+}
+
+#[test]
+fn records_of_the_real_kafka_are_read_and_written_byte_for_byte() {
+    let golden = golden();
+    assert_eq!(golden.len(), 28);
+    for (key, value) in golden {
+        let Ok(Key::Transaction(id)) = Key::decode(&key) else {
+            panic!("{key:?}")
+        };
+        assert_eq!(Key::encode(&id).unwrap(), key);
+        let transaction = StoredTransaction::decode(&value).unwrap();
+        assert_eq!(transaction.encode(false).unwrap(), value);
+    }
+}
+
+/// The requests that the real coordinator had, at the times at which it had them, make the core write what it wrote.
+#[test]
+fn the_same_requests_make_the_records_of_the_real_kafka() {
+    let golden = golden();
+    let mut bench = Bench::new();
+    for (index, (key, value)) in golden.iter().enumerate() {
+        let Ok(Key::Transaction(id)) = Key::decode(key) else {
+            panic!("{key:?}")
+        };
+        let transaction = StoredTransaction::decode(value).unwrap();
+        let update = transaction.last_update.0 - WALL;
+        use TransactionState::*;
+        match transaction.state {
+            Empty => {
+                bench.now = update;
+                bench.next_id = transaction.producer.id.0;
+                bench.init(&id, None);
+            }
+            Ongoing => {
+                bench.now = update;
+                let names: Vec<_> = transaction.partitions.iter().map(ToString::to_string).collect();
+                bench.add(&id, transaction.producer, &names.join(" "));
+            }
+            PrepareCommit | PrepareAbort => {
+                bench.now = update;
+                let commits = transaction.state == PrepareCommit;
+                let result = if commits {
+                    TransactionResult::Commit
+                } else {
+                    TransactionResult::Abort
+                };
+                bench.end(&id, transaction.producer, result);
+                // Kafka dates the last record when it begins to send the markers.
+                let complete = StoredTransaction::decode(&golden[index + 1].1).unwrap();
+                bench.now = complete.last_update.0 - WALL;
+            }
+            CompleteCommit | CompleteAbort => {
+                let markers = bench.sent.pop().unwrap();
+                for partition in markers.partitions {
+                    bench.markers_answered(markers.id, &partition.to_string(), MarkerOutcome::Written);
+                }
+            }
+            Dead | PrepareEpochFence => panic!("never stored"),
+        }
+        let append = bench.store();
+        assert_eq!(written(&append), transaction, "record {index}");
+        let (key, value) = (key.clone().into(), value.clone().into());
+        assert_eq!(
+            append.records,
+            [Record {
+                key,
+                value: Some(value)
+            }],
+            "record {index}"
+        );
+    }
+    assert!(bench.held.is_empty());
+}
+
+#[test]
+fn a_directory_of_the_real_kafka_is_taken_over() {
+    let mut loader = Loader::new();
+    for (key, value) in golden() {
+        loader.replay(&key, Some(&value)).unwrap();
+    }
+    let core = loader.finish(TransactionConfig::default(), COORDINATOR, at(0));
+    let known: Vec<_> = core
+        .list(&ListFilter::default(), at(0))
+        .into_iter()
+        .map(|listed| format!("{} {} {}", listed.transactional_id, listed.producer_id, listed.state))
+        .collect();
+    assert_eq!(
+        known,
+        [
+            "tx-1 1003 CompleteAbort",
+            "tx-2 1004 CompleteCommit",
+            "tx-open 1006 Ongoing"
+        ]
+    );
+    assert_eq!(core.describe("tx-open").unwrap().partitions, partitions("txn-0"));
+}
 
 #[test]
 fn a_record_is_laid_out_as_documented() {
