@@ -254,6 +254,8 @@ pub async fn serve(broker: &Arc<Broker>, connection: &Arc<ConnectionInfo>, frame
 
 #[cfg(test)]
 mod group_requests_tests;
+#[cfg(test)]
+mod transaction_requests_tests;
 
 #[cfg(test)]
 mod tests {
