@@ -339,8 +339,22 @@ pub struct FetchAnswer {
 
 /// The body of a Produce request, version 3 to 8.
 fn produce_body(topic: &str, partition: i32, acks: i16, records: &[u8]) -> Bytes {
+    produce_body_as(None, topic, partition, acks, records)
+}
+
+/// The same of a transactional producer.
+pub(crate) fn produce_body_as(
+    transactional_id: Option<&str>,
+    topic: &str,
+    partition: i32,
+    acks: i16,
+    records: &[u8],
+) -> Bytes {
     let mut body = BytesMut::with_capacity(records.len() + 64);
-    body.put_i16(-1);
+    match transactional_id {
+        Some(id) => put_string(&mut body, id),
+        None => body.put_i16(-1),
+    }
     body.put_i16(acks);
     body.put_i32(30_000);
     body.put_i32(1);
@@ -385,6 +399,8 @@ pub struct Batch {
     pub magic: i8,
     /// Id and epoch of an idempotent producer, and the sequence number of the first record.
     pub producer: Option<(i64, i16, i32)>,
+    /// How old its records claim to be.
+    pub age: Duration,
 }
 
 impl Batch {
@@ -404,6 +420,7 @@ impl Batch {
             crc_error: 0,
             magic: 2,
             producer: None,
+            age: Duration::ZERO,
         }
     }
 
@@ -419,7 +436,8 @@ impl Batch {
     pub fn encode(&self) -> Bytes {
         let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
-            .expect("it is after 1970");
+            .expect("it is after 1970")
+            .saturating_sub(self.age);
         let now = i64::try_from(now.as_millis()).expect("it is not too far after 1970");
         let mut rest = BytesMut::with_capacity(self.records.len() + 40);
         rest.put_i16(self.attributes);

@@ -12,6 +12,7 @@ mod death;
 mod directories;
 mod failover;
 mod groups;
+mod hanging_transactions;
 mod hostile;
 mod membership;
 mod mirror_maker;
