@@ -41,7 +41,7 @@ impl Program {
             .to_string();
         let words = vec![
             "env".to_owned(),
-            format!("KAFKA_BOOTSTRAP_SERVERS={bootstrap}"),
+            format!("APICURIO_KAFKASQL_BOOTSTRAP_SERVERS={bootstrap}"),
             format!("QUARKUS_HTTP_PORT={port}"),
             launcher,
         ];

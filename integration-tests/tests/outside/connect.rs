@@ -63,7 +63,7 @@ fn lines_go_from_file_to_topic_to_file_through_workers_and_brokers_that_die() {
     let connectors = [
         json!({"name": "source", "config": {
             "connector.class": "org.apache.kafka.connect.file.FileStreamSourceConnector", "tasks.max": "1",
-            "file": source, "topic": "lines", "exactly.once.support": "required", "batch.size": "20"}}),
+            "file": source, "topic": "lines", "exactly.once.support": "required"}}),
         json!({"name": "sink", "config": {
             "connector.class": "org.apache.kafka.connect.file.FileStreamSinkConnector", "tasks.max": "1",
             "file": sink, "topics": "lines"}}),
