@@ -10,6 +10,7 @@ mod coordinators;
 mod crashes;
 mod death;
 mod directories;
+mod exactly_once;
 mod failover;
 mod groups;
 mod hanging_transactions;

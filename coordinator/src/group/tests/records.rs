@@ -135,6 +135,40 @@ fn offsets_of_an_open_transaction_are_pending_and_those_of_an_aborted_one_are_go
     check("committed", &golden()[..2], false, "committed");
 }
 
+/// The first record of the log: the offsets that a transactional producer commits for a group, which it sent as no member.
+#[test]
+fn a_commit_in_a_transaction_makes_the_record_of_the_real_broker() {
+    let line = golden().swap_remove(0);
+    let Ok(Key::Offset { group_id, partition }) = Key::decode(&line.key) else {
+        panic!("not an offset")
+    };
+    let value = line.value.unwrap();
+    let mut groups = Groups::new(GroupConfig::default(), NOW);
+    let request = TransactionalCommitRequest {
+        commit: CommitRequest {
+            group_id,
+            generation_id: -1,
+            member_id: "".into(),
+            group_instance_id: None,
+            offsets: vec![(partition, CommittedOffset::decode(&value).unwrap())],
+        },
+        producer_id: line.producer_id,
+        producer_epoch: ProducerEpoch(0),
+    };
+    groups.commit_transactional(Ticket(1), request, NOW);
+    let effects = groups.take_effects();
+    let [Effect::Append(_, batch)] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    let written = Record {
+        key: line.key.into(),
+        value: Some(value.into()),
+    };
+    assert_eq!(batch.records, [written]);
+    assert_eq!(batch.producer, Some((line.producer_id, ProducerEpoch(0))));
+    assert_eq!(batch.base_sequence, Sequence(0));
+}
+
 #[test]
 fn a_tombstone_takes_its_key_away() {
     let mut lines = golden();
