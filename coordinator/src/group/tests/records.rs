@@ -2,12 +2,12 @@
 //! sequence, key, value), and against older versions as their schemas say.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use model::{LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId, TopicPartition, VerificationGuard};
+use model::{LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition, VerificationGuard};
 use proptest::prelude::*;
 
 use super::super::{
-    CommitRequest, CommittedOffset, FetchedOffset, GroupConfig, GroupState, Groups, Key, Loader, Now, RecordError,
-    StoredGroup, StoredMember, Ticket, TransactionalCommitRequest, WriteId,
+    CommitRequest, CommittedOffset, Effect, FetchedOffset, GroupConfig, GroupState, Groups, Key, Loader, Now, Record,
+    RecordError, StoredGroup, StoredMember, Ticket, TransactionalCommitRequest, WriteId,
 };
 
 const GOLDEN: &str = include_str!("consumer_offsets-0.txt");
@@ -154,6 +154,7 @@ fn a_commit_in_a_transaction_makes_the_record_of_the_real_broker() {
         },
         producer_id: line.producer_id,
         producer_epoch: ProducerEpoch(0),
+        verification: VerificationGuard::NONE,
     };
     groups.commit_transactional(Ticket(1), request, NOW);
     let effects = groups.take_effects();
