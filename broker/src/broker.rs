@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use broker_admission::{AclAuthorizer, CredentialStores};
 use broker_security::sasl::TokenCredentials;
 use broker_wire::transport::Connector;
 use coordinator_service::ControllerHandle;
@@ -14,12 +15,11 @@ use crate::controller::ControllerChannel;
 use crate::fetch_session::FetchSessions;
 use crate::group::GroupCoordinator;
 use crate::metadata::MetadataCache;
-use crate::net::{CredentialStores, Tls};
+use crate::net::Tls;
 use crate::partition::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::quota::{ClientQuotas, ConnectionQuotas, ReplicationQuota, ReplicationQuotas, Windows};
 use crate::replication::Replication;
-use crate::security::AclAuthorizer;
 use crate::tokens::DelegationTokens;
 use crate::transaction::TransactionCoordinator;
 use crate::verification::Verification;

@@ -15,6 +15,8 @@ pub const TOKENS_PATH: &str = "/delegation_token/tokens";
 pub const CHANGES_PATH: &str = "/delegation_token/token_changes";
 /// Prefix of a notification's path; the server appends ten digits. Its content is the token's id.
 pub const CHANGE_PREFIX: &str = "/delegation_token/token_changes/token_change_";
+/// What stands before a notification's number in its name.
+pub const CHANGE_NAME_PREFIX: &str = "token_change_";
 
 /// Where a token is.
 pub fn path(token_id: &str) -> String {

@@ -2,6 +2,7 @@
 //!
 //! Source: Kafka 3.9 `AclApis.handleDeleteAcls`, `AclAuthorizer.deleteAcls`.
 
+use broker_admission::Deleted;
 use broker_wire::ErrorCode;
 use kafka_protocol::messages::delete_acls_response::{DeleteAclsFilterResult, DeleteAclsMatchingAcl};
 use kafka_protocol::messages::{DeleteAclsRequest, DeleteAclsResponse};
@@ -11,7 +12,7 @@ use super::acl_requests::{WireFilter, pattern_type_code, permission_code, resour
 use super::text::wire;
 use super::{Api, RequestContext, api};
 use crate::net::Reply;
-use crate::security::{Deleted, Operation, operation_code};
+use crate::security::{Operation, operation_code};
 
 pub(super) const API: Api = api!(DeleteAcls, 0..=3, replies handle);
 

@@ -74,21 +74,21 @@ pub(super) fn fetch_pause(cx: &RequestContext, bytes: impl FnOnce() -> usize) ->
     let (now, whose) = (clock::now(), Whose::of(cx));
     let (client, bytes) = (whose.client(cx), bytes() as f64);
     let by_time = request_pause(cx, now);
-    let by_bytes = fetch.record(client, bytes, now);
-    let pause = by_bytes.max(by_time);
-    if pause.0 > 0 {
+    let by_bytes = fetch.admit(client, bytes, now);
+    if by_bytes.0 == 0 && by_time.0 > 0 {
         fetch.take_back(client, bytes, now);
     }
-    pause
+    by_bytes.max(by_time)
 }
 
-/// How many bytes a fetch may be answered with at most: with more the consumer would never get anything.
+/// How many bytes a fetch may be answered with at most, so that they come at an even pace.
 pub(super) fn fetch_bytes_max(cx: &RequestContext) -> usize {
     let fetch = &cx.broker.client_quotas.fetch;
     if !fetch.is_any() {
         return usize::MAX;
     }
-    match fetch.at_once_max(Whose::of(cx).client(cx)) {
+    // Old versions cut the first batch too.
+    match fetch.at_once_max(Whose::of(cx).client(cx), cx.version() <= 2, clock::now()) {
         None => usize::MAX,
         Some(bytes) => bytes as usize,
     }

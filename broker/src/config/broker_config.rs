@@ -411,7 +411,7 @@ impl BrokerConfig {
                 ));
             }
         }
-        crate::security::AuthorizerSettings::of(self)?;
+        crate::security::authorizer_settings(self)?;
         for (key, class) in &self.originals {
             let engine = key == "ssl.engine.factory.class"
                 || (key.starts_with("listener.name.") && key.ends_with(".ssl.engine.factory.class"));

@@ -1,106 +1,24 @@
-//! SASL as the configuration has it: which mechanisms a listener offers, with which JAAS lines, and how brokers log in to
-//! each other.
+//! SASL as the broker's configuration has it: which mechanisms a listener offers, and how brokers log in to each other.
 //!
-//! Decides what is refused at start: a mechanism without a JAAS line, a line that is not JAAS, a Java class that cannot
-//! run here. Makes no mechanism (see `net::sasl`).
-//!
-//! Source: Kafka 3.9 `JaasContext.loadServerContext`, `SaslChannelBuilder`, `KafkaConfig.validateValues`.
+//! The keys are read by `broker_admission`; here is said for which listeners, and everything is checked at start.
 
-use std::time::Duration;
-
-use broker_security::sasl::jaas::{self, JaasEntry};
-use broker_security::sasl::{GSSAPI, OAUTHBEARER, PLAIN, ScramMechanism};
+use broker_admission::{BrokerLogin, ListenerKeys, Refused, SaslListenerConfig, refuse_java_class};
 
 use super::broker_config::BrokerConfig;
 use super::error::ConfigError;
 use super::listener::SecurityProtocol;
-use super::listener_values::ListenerConfig;
-use super::oauthbearer::{TokenCheck, TokenSource};
 use super::value::Value;
-
-const ENABLED_MECHANISMS: &str = "sasl.enabled.mechanisms";
-const INTER_BROKER_MECHANISM: &str = "sasl.mechanism.inter.broker.protocol";
-const JAAS_CONFIG: &str = "sasl.jaas.config";
-const MAX_REAUTH_MS: &str = "connections.max.reauth.ms";
-
-/// A mechanism that can be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SaslMechanism {
-    /// `PLAIN`.
-    Plain,
-    /// `SCRAM-SHA-256`, `SCRAM-SHA-512`.
-    Scram(ScramMechanism),
-    /// `OAUTHBEARER`.
-    OauthBearer,
-}
-
-impl SaslMechanism {
-    /// As clients ask for it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Plain => PLAIN,
-            Self::Scram(mechanism) => mechanism.name(),
-            Self::OauthBearer => OAUTHBEARER,
-        }
-    }
-
-    fn from_name(name: &str, key: &str) -> Result<Self, ConfigError> {
-        match name {
-            PLAIN => Ok(Self::Plain),
-            OAUTHBEARER => Ok(Self::OauthBearer),
-            GSSAPI => Err(ConfigError::Refused(format!(
-                "{key}={GSSAPI} (its default) needs Kerberos, which this broker does not speak: set it to \
-                 {PLAIN}, SCRAM-SHA-256, SCRAM-SHA-512 or {OAUTHBEARER}"
-            ))),
-            _ => ScramMechanism::from_name(name).map(Self::Scram).ok_or_else(|| {
-                ConfigError::Refused(format!(
-                    "{key}: the SASL mechanism {name} is not known here: {PLAIN}, SCRAM-SHA-256, SCRAM-SHA-512 and \
-                     {OAUTHBEARER} are"
-                ))
-            }),
-        }
-    }
-}
-
-/// A mechanism that a listener offers.
-#[derive(Clone, Debug)]
-pub struct EnabledMechanism {
-    /// Which.
-    pub mechanism: SaslMechanism,
-    /// Its login module and options.
-    pub jaas: JaasEntry,
-    /// How long a session may last before the client must log in again. `None`: for ever.
-    pub max_reauth: Option<Duration>,
-    /// Of OAUTHBEARER: who checks tokens.
-    pub token_check: Option<TokenCheck>,
-}
-
-/// SASL of one listener.
-#[derive(Clone, Debug)]
-pub struct SaslListenerConfig {
-    /// In the order of `sasl.enabled.mechanisms`, each once.
-    pub mechanisms: Vec<EnabledMechanism>,
-    /// `sasl.server.max.receive.size`.
-    pub max_receive_size: usize,
-    /// `connection.failed.authentication.delay.ms`.
-    pub failed_authentication_delay: Duration,
-}
-
-/// How this broker logs in to others.
-#[derive(Clone, Debug)]
-pub struct BrokerLogin {
-    /// By which mechanism.
-    pub mechanism: SaslMechanism,
-    /// With which credentials.
-    pub jaas: JaasEntry,
-    /// Of OAUTHBEARER: where tokens come from.
-    pub token_source: Option<TokenSource>,
-}
 
 impl SecurityProtocol {
     /// Whether connections log in by SASL.
     pub const fn uses_sasl(self) -> bool {
         matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+}
+
+impl From<Refused> for ConfigError {
+    fn from(Refused(reason): Refused) -> Self {
+        Self::Refused(reason)
     }
 }
 
@@ -110,34 +28,8 @@ impl BrokerConfig {
     /// # Errors
     /// It could not be served as it is asked for.
     pub fn sasl_of(&self, listener: &str) -> Result<SaslListenerConfig, ConfigError> {
-        let values = self.for_listener(listener);
-        let mut mechanisms: Vec<EnabledMechanism> = Vec::new();
-        for name in enabled_mechanisms(&values) {
-            let mechanism = SaslMechanism::from_name(&name, &format!("listener {listener}: {ENABLED_MECHANISMS}"))?;
-            if mechanisms.iter().all(|known| known.mechanism != mechanism) {
-                let jaas = jaas_entry(&values, listener, mechanism)?;
-                let is_oauthbearer = mechanism == SaslMechanism::OauthBearer;
-                mechanisms.push(EnabledMechanism {
-                    mechanism,
-                    token_check: is_oauthbearer.then(|| TokenCheck::read(&values, &jaas)).transpose()?,
-                    jaas,
-                    max_reauth: max_reauth(&values, mechanism)?,
-                });
-            }
-        }
-        if mechanisms.is_empty() {
-            return Err(ConfigError::Refused(format!(
-                "No SASL mechanisms are enabled for the listener {listener}"
-            )));
-        }
-        let max_receive_size =
-            integer(&values, "sasl.server.max.receive.size").and_then(|size| usize::try_from(size).ok());
-        let delay = u64::try_from(self.connection_failed_authentication_delay_ms).unwrap_or(0);
-        Ok(SaslListenerConfig {
-            mechanisms,
-            max_receive_size: max_receive_size.unwrap_or(0),
-            failed_authentication_delay: Duration::from_millis(delay),
-        })
+        let given = self.given();
+        Ok(SaslListenerConfig::read(&ListenerKeys::new(listener, &given))?)
     }
 
     /// How brokers log in to each other; `None` where the listener between brokers has no SASL.
@@ -157,24 +49,13 @@ impl BrokerConfig {
         if !protocol.is_some_and(|protocol| protocol.uses_sasl()) {
             return Ok(None);
         }
-        let name = match self.value(INTER_BROKER_MECHANISM) {
+        let mechanism = match self.value("sasl.mechanism.inter.broker.protocol") {
             Some(Value::String(name)) => name,
             _ => String::new(),
         };
-        let values = self.for_listener(listener);
-        if !enabled_mechanisms(&values).contains(&name) {
-            return Err(ConfigError::Refused(format!(
-                "{INTER_BROKER_MECHANISM} must be included in {ENABLED_MECHANISMS} when SASL is used for inter-broker communication"
-            )));
-        }
-        let mechanism = SaslMechanism::from_name(&name, INTER_BROKER_MECHANISM)?;
-        let jaas = jaas_entry(&values, listener, mechanism)?;
-        let is_oauthbearer = mechanism == SaslMechanism::OauthBearer;
-        Ok(Some(BrokerLogin {
-            mechanism,
-            token_source: is_oauthbearer.then(|| TokenSource::read(&values, &jaas)).transpose()?,
-            jaas,
-        }))
+        let given = self.given();
+        let login = BrokerLogin::read(&ListenerKeys::new(listener, &given), &mechanism)?;
+        Ok(Some(login))
     }
 
     /// Everything about SASL that is wrong, before anything is started.
@@ -193,115 +74,20 @@ impl BrokerConfig {
         }
         Ok(())
     }
-}
 
-fn enabled_mechanisms(values: &ListenerConfig<'_>) -> Vec<String> {
-    match values.value(ENABLED_MECHANISMS) {
-        Some(Value::List(names)) => names,
-        _ => Vec::new(),
-    }
-}
-
-fn jaas_entry(values: &ListenerConfig<'_>, listener: &str, mechanism: SaslMechanism) -> Result<JaasEntry, ConfigError> {
-    let name = mechanism.name().to_lowercase();
-    let key = format!("{}{name}.{JAAS_CONFIG}", values.prefix());
-    let Some(line) = values.text_for_mechanism(mechanism.name(), JAAS_CONFIG) else {
-        return Err(ConfigError::Refused(format!(
-            "Could not find a 'KafkaServer' or '{}.KafkaServer' entry in the JAAS configuration: set {key}",
-            listener.to_lowercase()
-        )));
-    };
-    // The line itself is a secret.
-    let entry = jaas::parse_line(line).map_err(|error| ConfigError::Refused(format!("{key}: {error}")))?;
-    if !LOGIN_MODULES.contains(&entry.login_module.as_str()) {
-        return Err(ConfigError::Refused(format!(
-            "{key}: {} is a Java class and cannot run here",
-            entry.login_module
-        )));
-    }
-    Ok(entry)
-}
-
-fn max_reauth(values: &ListenerConfig<'_>, mechanism: SaslMechanism) -> Result<Option<Duration>, ConfigError> {
-    let ms = match values.text_for_mechanism(mechanism.name(), MAX_REAUTH_MS) {
-        Some(text) => text.trim().parse::<i64>().map_err(|_| {
-            ConfigError::invalid(
-                &format!("{}{}.{MAX_REAUTH_MS}", values.prefix(), mechanism.name().to_lowercase()),
-                text,
-                &"Not a number of type LONG",
-            )
-        })?,
-        None => integer(values, MAX_REAUTH_MS).unwrap_or(0),
-    };
-    Ok(u64::try_from(ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis))
-}
-
-fn integer(values: &ListenerConfig<'_>, key: &str) -> Option<i64> {
-    match values.value(key) {
-        Some(Value::Integer(value)) => Some(value),
-        _ => None,
-    }
-}
-
-/// The login modules of the mechanisms that are served.
-const LOGIN_MODULES: [&str; 3] = [
-    broker_security::sasl::plain::PLAIN_LOGIN_MODULE,
-    broker_security::sasl::scram::SCRAM_LOGIN_MODULE,
-    "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule",
-];
-
-/// Keys that name Java classes, with those of Kafka's own that mean what is done here anyway. In front of each may
-/// stand a listener and a mechanism.
-const CLASSES: [(&str, &[&str]); 4] = [
-    (
-        "sasl.server.callback.handler.class",
-        &[
-            "org.apache.kafka.common.security.plain.internals.PlainServerCallbackHandler",
-            "org.apache.kafka.common.security.scram.internals.ScramServerCallbackHandler",
-            "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler",
-            "org.apache.kafka.common.security.oauthbearer.secured.OAuthBearerValidatorCallbackHandler",
-            "org.apache.kafka.common.security.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler",
-        ],
-    ),
-    (
-        "sasl.client.callback.handler.class",
-        &[
-            "org.apache.kafka.common.security.authenticator.SaslClientCallbackHandler",
-            "org.apache.kafka.common.security.oauthbearer.internals.OAuthBearerSaslClientCallbackHandler",
-        ],
-    ),
-    (
-        "sasl.login.callback.handler.class",
-        &[
-            "org.apache.kafka.common.security.authenticator.AbstractLogin$DefaultLoginCallbackHandler",
-            "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler",
-            "org.apache.kafka.common.security.oauthbearer.secured.OAuthBearerLoginCallbackHandler",
-            "org.apache.kafka.common.security.oauthbearer.internals.unsecured.OAuthBearerUnsecuredLoginCallbackHandler",
-        ],
-    ),
-    (
-        "sasl.login.class",
-        &[
-            "org.apache.kafka.common.security.authenticator.DefaultLogin",
-            "org.apache.kafka.common.security.oauthbearer.internals.OAuthBearerRefreshingLogin",
-        ],
-    ),
-];
-
-fn refuse_java_class(key: &str, class: &str) -> Result<(), ConfigError> {
-    let known = CLASSES.iter().find(|(name, _)| {
-        key == *name || (key.starts_with("listener.name.") && key.ends_with(name) && key.len() > name.len())
-    });
-    match known {
-        Some((_, own)) if !class.is_empty() && !own.contains(&class) => Err(ConfigError::Refused(format!(
-            "{key}={class} is a Java class and cannot run here"
-        ))),
-        _ => Ok(()),
+    fn given(&self) -> impl Fn(&str) -> Option<String> + '_ {
+        |key| self.originals.get(key).cloned()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use broker_admission::{DEFAULTS, SaslMechanism};
+    use broker_security::sasl::ScramMechanism;
+
+    use super::super::keys;
     use super::*;
 
     const SCRAM: &str = "org.apache.kafka.common.security.scram.ScramLoginModule";
@@ -316,6 +102,13 @@ mod tests {
             ("sasl.enabled.mechanisms", "SCRAM-SHA-256"),
         ];
         BrokerConfig::from_pairs(base.into_iter().chain(extra.iter().copied()))
+    }
+
+    #[test]
+    fn logins_have_the_defaults_of_the_table() {
+        for (key, default) in DEFAULTS {
+            assert_eq!(keys::lookup(key).unwrap().default, Some(default), "{key}");
+        }
     }
 
     #[test]

@@ -205,12 +205,8 @@ impl ControllerChannel {
         }
         if open.is_none() {
             let (host, port) = self.address(controller).await?;
-            let mut options = self.options.clone();
-            if !self.metadata.snapshot().brokers.contains_key(&controller) {
-                // A dedicated coordinator has TLS where brokers have it, and asks for no login.
-                options.connector = options.connector.with_login(None);
-            }
-            let connection = Connection::connect(&host, port, options).await?;
+            // A dedicated coordinator asks for what brokers ask of each other.
+            let connection = Connection::connect(&host, port, self.options.clone()).await?;
             let versions = connection.api_versions().await?;
             let known = versions.api_keys.iter().find(|api| api.api_key == ALTER_PARTITION_KEY);
             tracing::info!(controller = %controller, host, port, "connected to the controller");

@@ -36,7 +36,7 @@ const LOGGERS: &[&str] = &[
     "broker::zookeeper",
     "broker_log",
     "coordinator_service",
-    crate::security::AUDIT,
+    broker_admission::AUDIT,
     super::KAFKA_SERVER,
     "zk_schema_store",
     "zookeeper_client",

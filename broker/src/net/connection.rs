@@ -6,13 +6,12 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use broker_admission::{Authenticator, Failed, Now, SaslListener, Verdict};
 use broker_wire::frame::{FrameBuffer, FrameError};
 use bytes::Bytes;
 use tracing::{debug, info};
 
-use super::authentication::{Authenticator, Failed, Now, Verdict};
 use super::reply::Reply;
-use super::sasl::SaslListener;
 use super::transport::Transport;
 use crate::api::{self, ConnectionInfo};
 use crate::quota::Place;
@@ -46,7 +45,7 @@ pub(super) async fn serve(
     sasl: Option<Arc<SaslListener>>,
     place: Place,
 ) {
-    let sasl = sasl.map(|listener| Box::new(Authenticator::new(listener, Arc::clone(&info))));
+    let sasl = sasl.map(|listener| Box::new(Authenticator::new(listener)));
     let mut connection = Connection {
         broker,
         info,
@@ -145,7 +144,14 @@ impl Connection {
             instant: Instant::now(),
             wall: clock::now(),
         };
+        let was_in_progress = sasl.in_progress();
         let verdict = sasl.receive(frame, now);
+        if was_in_progress
+            && !sasl.in_progress()
+            && let Some(principal) = sasl.principal()
+        {
+            self.info.set_principal(principal.clone());
+        }
         let limit = if sasl.in_progress() {
             sasl.max_frame_len()
         } else {

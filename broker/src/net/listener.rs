@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker_admission::SaslListener;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::Semaphore;
@@ -13,7 +14,6 @@ use tracing::{error, info, warn};
 
 use super::connection;
 use super::refusals::Refusals;
-use super::sasl::SaslListener;
 use super::tls::uses_tls;
 use super::transport::{HANDSHAKE_TIME_MAX, NoTls, Transport};
 use crate::Broker;

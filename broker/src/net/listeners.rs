@@ -9,12 +9,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use broker_admission::{NotOffered, SaslListener};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{error, info};
 
 use super::listener::{Listener, ListenerError, SocketSettings};
-use super::sasl::{NotOffered, SaslListener};
 use crate::Broker;
 use crate::config::{BrokerConfig, ConfigError, Endpoint};
 use crate::registration::Identity;

@@ -4,15 +4,11 @@
 //! connection are answered in order, and a peer that does not read is not read from. Replies to requests that arrived
 //! together leave together. Knows nothing of what a request means.
 
-mod authentication;
 mod connection;
 mod listener;
 mod listeners;
-mod login;
-mod oauthbearer;
 mod refusals;
 mod reply;
-mod sasl;
 mod send;
 mod send_tls;
 mod tls;
@@ -20,7 +16,5 @@ mod transport;
 
 pub use listener::{Listener, ListenerError, SocketSettings};
 pub use listeners::{Listeners, OpenError, open_listener, ports};
-pub use login::{NoLogin, login};
 pub use reply::{FilePart, FromFile, Reply};
-pub use sasl::{CredentialStores, NotOffered, SaslListener};
 pub use tls::{ListenerTls, ListenerTlsError, Tls};

@@ -1,8 +1,8 @@
 //! The quotas of users and client ids: what may be set, what has been used, and how long whoever used too much pauses.
 //!
 //! Decides how long a pause must be; the answer carries it and the connection keeps to it (KIP-219). Bytes produced and
-//! fetched and the time of requests are measured as rates, changes for the controller by a bucket of tokens (KIP-599).
-//! Reads no clock. Where no quota of a kind is set, asking costs one relaxed load.
+//! fetched are held to a pace, the time of requests is measured as a rate, changes for the controller by a bucket of
+//! tokens (KIP-599). Reads no clock. Where no quota of a kind is set, asking costs one relaxed load.
 //!
 //! Source: Kafka 3.9 `ClientQuotaManager`, `ClientRequestQuotaManager`, `ControllerMutationQuotaManager`,
 //! `QuotaConfigHandler`.
@@ -17,6 +17,7 @@ use zk_schema::config::Entity;
 use super::bucket::TokenBucket;
 use super::counted::Counted;
 use super::limits::Limits;
+use super::pace::Pace;
 use super::window::{Rate, Windows};
 
 /// The key of [`ClientQuotas::produce`].
@@ -41,11 +42,11 @@ pub struct Client<'a> {
 #[derive(Debug)]
 pub struct ClientQuotas {
     /// Bytes of produce requests a second.
-    pub produce: RateQuota,
+    pub produce: ByteQuota,
     /// Bytes of fetch responses a second.
-    pub fetch: RateQuota,
+    pub fetch: ByteQuota,
     /// Percent of one thread.
-    pub request: RateQuota,
+    pub request: TimeQuota,
     /// Partitions created or deleted a second.
     pub mutation: MutationQuota,
 }
@@ -54,10 +55,10 @@ impl ClientQuotas {
     /// No quota is set. `windows`: `quota.window.*`; `mutation`: `controller.quota.window.*`.
     pub fn new(windows: Windows, mutation: Windows) -> Self {
         Self {
-            produce: RateQuota::new(windows, None),
-            fetch: RateQuota::new(windows, None),
-            request: RateQuota::new(windows, Some(windows.length)),
-            mutation: MutationQuota::new(mutation),
+            produce: ByteQuota(Measures::new(windows)),
+            fetch: ByteQuota(Measures::new(windows)),
+            request: TimeQuota(Measures::new(windows)),
+            mutation: MutationQuota(Measures::new(mutation)),
         }
     }
 
@@ -74,21 +75,19 @@ impl ClientQuotas {
             }
             parsed
         };
-        self.produce.set(entity, number(PRODUCER_BYTE_RATE, true));
-        self.fetch.set(entity, number(CONSUMER_BYTE_RATE, true));
-        self.request.set(entity, number(REQUEST_PERCENTAGE, false));
-        self.mutation.set(entity, number(CONTROLLER_MUTATION_RATE, false));
+        self.produce.0.set(entity, number(PRODUCER_BYTE_RATE, true));
+        self.fetch.0.set(entity, number(CONSUMER_BYTE_RATE, true));
+        self.request.0.set(entity, number(REQUEST_PERCENTAGE, false));
+        self.mutation.0.set(entity, number(CONTROLLER_MUTATION_RATE, false));
     }
 }
 
-/// A quota that is measured as a rate.
+/// Limits of one kind, and what has been measured of each who has one.
 #[derive(Debug)]
-pub struct RateQuota {
+struct Measures<T> {
     windows: Windows,
-    /// The longest pause.
-    pause_max: Option<Millis>,
     any: AtomicBool,
-    state: Mutex<State<Rate>>,
+    state: Mutex<State<T>>,
 }
 
 #[derive(Debug)]
@@ -97,56 +96,39 @@ struct State<T> {
     counted: Counted<T>,
 }
 
-impl<T> Default for State<T> {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            counted: Counted::default(),
-        }
-    }
+/// What is measured of one client.
+trait Measure {
+    /// At the client's first sight.
+    fn new(windows: Windows, limit: f64, now: Millis) -> Self;
+
+    /// Whether it is as good as new.
+    fn is_blank(&mut self, windows: Windows, limit: f64, now: Millis) -> bool;
 }
 
-impl RateQuota {
-    fn new(windows: Windows, pause_max: Option<Millis>) -> Self {
+impl<T: Measure> Measures<T> {
+    fn new(windows: Windows) -> Self {
         Self {
             windows,
-            pause_max,
             any: AtomicBool::new(false),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                limits: Limits::default(),
+                counted: Counted::default(),
+            }),
         }
     }
 
-    /// Whether anybody has such a quota.
-    pub fn is_any(&self) -> bool {
+    fn is_any(&self) -> bool {
         self.any.load(Ordering::Relaxed)
     }
 
-    /// The client has used, or is about to use, so much; how long it must pause. Zero: it is within its quota.
-    pub fn record(&self, client: Client<'_>, amount: f64, now: Millis) -> Millis {
-        let pause = self.with(client, now, |rate, limit, windows| {
-            rate.record(windows, amount, now);
-            rate.measure(windows, now).throttle(limit, windows.whole())
-        });
-        let pause = pause.unwrap_or(Millis(0));
-        self.pause_max.map_or(pause, |max| pause.min(max))
+    fn set(&self, entity: &Entity, limit: Option<f64>) {
+        let mut state = self.state.lock();
+        state.limits.set(entity, limit);
+        self.any.store(!state.limits.is_empty(), Ordering::Relaxed);
     }
 
-    /// What was recorded did not take place.
-    pub fn take_back(&self, client: Client<'_>, amount: f64, now: Millis) {
-        self.with(client, now, |rate, _, windows| rate.record(windows, -amount, now));
-    }
-
-    /// More than so much at once would make the client pause even after a long silence. `None`: it has no quota.
-    pub fn at_once_max(&self, client: Client<'_>) -> Option<f64> {
-        if !self.is_any() {
-            return None;
-        }
-        let state = self.state.lock();
-        let (_, limit) = state.limits.find(client.user, client.client_id)?;
-        Some(self.windows.at_once_max(limit))
-    }
-
-    fn with<R>(&self, client: Client<'_>, now: Millis, act: impl FnOnce(&mut Rate, f64, Windows) -> R) -> Option<R> {
+    /// Does something with what is measured of a client and its limit, if it has one.
+    fn with<R>(&self, client: Client<'_>, now: Millis, act: impl FnOnce(&mut T, f64, Windows) -> R) -> Option<R> {
         if !self.is_any() {
             return None;
         }
@@ -154,79 +136,133 @@ impl RateQuota {
         let mut state = self.state.lock();
         let State { limits, counted } = &mut *state;
         let (tags, limit) = limits.find(client.user, client.client_id)?;
-        let rate = counted.of(tags, now, Rate::default, |rate| rate.is_blank(windows, now));
-        Some(act(rate, limit, windows))
+        let measure = counted.of(
+            tags,
+            now,
+            || T::new(windows, limit, now),
+            |measure| measure.is_blank(windows, limit, now),
+        );
+        Some(act(measure, limit, windows))
+    }
+}
+
+impl Measure for Pace {
+    fn new(_: Windows, _: f64, now: Millis) -> Self {
+        Self::new(now)
     }
 
-    fn set(&self, entity: &Entity, limit: Option<f64>) {
-        let mut state = self.state.lock();
-        state.limits.set(entity, limit);
-        self.any.store(!state.limits.is_empty(), Ordering::Relaxed);
+    fn is_blank(&mut self, windows: Windows, limit: f64, now: Millis) -> bool {
+        Self::is_blank(self, windows, limit, now)
+    }
+}
+
+impl Measure for Rate {
+    fn new(_: Windows, _: f64, _: Millis) -> Self {
+        Self::default()
+    }
+
+    fn is_blank(&mut self, windows: Windows, _: f64, now: Millis) -> bool {
+        Self::is_blank(self, windows, now)
+    }
+}
+
+impl Measure for TokenBucket {
+    fn new(windows: Windows, limit: f64, now: Millis) -> Self {
+        Self::full(windows, limit, now)
+    }
+
+    fn is_blank(&mut self, windows: Windows, limit: f64, now: Millis) -> bool {
+        self.is_full(windows, limit, now)
+    }
+}
+
+/// A quota of bytes a second.
+#[derive(Debug)]
+pub struct ByteQuota(Measures<Pace>);
+
+impl ByteQuota {
+    /// Whether anybody has such a quota.
+    pub fn is_any(&self) -> bool {
+        self.0.is_any()
+    }
+
+    /// The client has sent so much; how long it must pause. Zero: it is within its quota.
+    pub fn record(&self, client: Client<'_>, amount: f64, now: Millis) -> Millis {
+        let pause = self.0.with(client, now, |pace, limit, windows| {
+            pace.record(windows, limit, amount, now)
+        });
+        pause.unwrap_or(Millis(0))
+    }
+
+    /// The client would get so much. Zero: it does, and that is recorded; else it gets nothing, and must pause so long.
+    pub fn admit(&self, client: Client<'_>, amount: f64, now: Millis) -> Millis {
+        let pause = self.0.with(client, now, |pace, limit, windows| {
+            pace.admit(windows, limit, amount, now)
+        });
+        pause.unwrap_or(Millis(0))
+    }
+
+    /// What was recorded did not take place.
+    pub fn take_back(&self, client: Client<'_>, amount: f64, now: Millis) {
+        self.0.with(client, now, |pace, limit, windows| {
+            pace.take_back(windows, limit, amount, now)
+        });
+    }
+
+    /// More than so much at once would not be an even pace; or, where an answer is cut wherever that is and so must be
+    /// large enough for any batch, more than may ever pass at once. `None`: it has no quota.
+    pub fn at_once_max(&self, client: Client<'_>, is_cut: bool, now: Millis) -> Option<f64> {
+        self.0.with(client, now, |pace, limit, windows| match is_cut {
+            true => windows.at_once_max(limit),
+            false => pace.at_once_max(windows, limit, now),
+        })
+    }
+}
+
+/// A quota of the time that requests take.
+#[derive(Debug)]
+pub struct TimeQuota(Measures<Rate>);
+
+impl TimeQuota {
+    /// Whether anybody has such a quota.
+    pub fn is_any(&self) -> bool {
+        self.0.is_any()
+    }
+
+    /// The client has used so much, in percent of a thread and a second; how long it must pause, at most one window.
+    pub fn record(&self, client: Client<'_>, percent: f64, now: Millis) -> Millis {
+        let pause = self.0.with(client, now, |rate, limit, windows| {
+            rate.record(windows, percent, now);
+            rate.measure(windows, now)
+                .throttle(limit, windows.whole())
+                .min(windows.length)
+        });
+        pause.unwrap_or(Millis(0))
     }
 }
 
 /// The quota for changes that the controller must carry out.
 #[derive(Debug)]
-pub struct MutationQuota {
-    windows: Windows,
-    any: AtomicBool,
-    state: Mutex<State<TokenBucket>>,
-}
+pub struct MutationQuota(Measures<TokenBucket>);
 
 impl MutationQuota {
-    fn new(windows: Windows) -> Self {
-        Self {
-            windows,
-            any: AtomicBool::new(false),
-            state: Mutex::default(),
-        }
-    }
-
     /// So many changes are wished, unless the client owes some.
     ///
     /// # Errors
     /// It does: how long it must wait. Nothing was counted.
     pub fn ask(&self, client: Client<'_>, changes: f64, now: Millis) -> Result<(), Millis> {
-        self.with(client, now, |bucket, limit, windows| {
+        let asked = self.0.with(client, now, |bucket, limit, windows| {
             bucket.take_strictly(windows, limit, changes, now)
-        })
-        .unwrap_or(Ok(()))
+        });
+        asked.unwrap_or(Ok(()))
     }
 
     /// So many changes take place; how long the client must pause.
     pub fn record(&self, client: Client<'_>, changes: f64, now: Millis) -> Millis {
-        self.with(client, now, |bucket, limit, windows| {
+        let pause = self.0.with(client, now, |bucket, limit, windows| {
             bucket.take_anyway(windows, limit, changes, now)
-        })
-        .unwrap_or(Millis(0))
-    }
-
-    fn with<R>(
-        &self,
-        client: Client<'_>,
-        now: Millis,
-        act: impl FnOnce(&mut TokenBucket, f64, Windows) -> R,
-    ) -> Option<R> {
-        if !self.any.load(Ordering::Relaxed) {
-            return None;
-        }
-        let windows = self.windows;
-        let mut state = self.state.lock();
-        let State { limits, counted } = &mut *state;
-        let (tags, limit) = limits.find(client.user, client.client_id)?;
-        let bucket = counted.of(
-            tags,
-            now,
-            || TokenBucket::full(windows, limit, now),
-            |bucket| bucket.is_full(windows, limit, now),
-        );
-        Some(act(bucket, limit, windows))
-    }
-
-    fn set(&self, entity: &Entity, limit: Option<f64>) {
-        let mut state = self.state.lock();
-        state.limits.set(entity, limit);
-        self.any.store(!state.limits.is_empty(), Ordering::Relaxed);
+        });
+        pause.unwrap_or(Millis(0))
     }
 }
 
@@ -311,33 +347,35 @@ mod tests {
         let quotas = quotas();
         assert_eq!(quotas.produce.record(ALICE, 1e12, Millis(0)), Millis(0), "no quota");
         set(&quotas, &alice(), &[(PRODUCER_BYTE_RATE, "1000")]);
-        assert_eq!(quotas.produce.record(ALICE, 10_000.0, Millis(0)), Millis(0));
+        assert_eq!(quotas.produce.record(ALICE, 500.0, Millis(0)), Millis(0));
         assert_eq!(quotas.produce.record(ALICE, 1_000.0, Millis(0)), Millis(1_000));
         assert_eq!(quotas.produce.record(BOB, 1e12, Millis(0)), Millis(0));
-        assert_eq!(quotas.fetch.record(ALICE, 1e12, Millis(0)), Millis(0), "another kind");
+        assert_eq!(quotas.fetch.admit(ALICE, 1e12, Millis(0)), Millis(0), "another kind");
     }
 
     #[test]
     fn a_changed_quota_is_obeyed_with_what_was_used_before() {
         let quotas = quotas();
         set(&quotas, &alice(), &[(CONSUMER_BYTE_RATE, "1000")]);
-        assert_eq!(quotas.fetch.record(ALICE, 10_000.0, Millis(0)), Millis(0));
+        assert_eq!(quotas.fetch.admit(ALICE, 10_000.0, Millis(0)), Millis(0));
         set(&quotas, &alice(), &[(CONSUMER_BYTE_RATE, "500")]);
-        assert_eq!(quotas.fetch.record(ALICE, 0.0, Millis(0)), Millis(10_000));
+        assert_eq!(quotas.fetch.admit(ALICE, 1.0, Millis(0)), Millis(19_500));
         set(&quotas, &alice(), &[]);
         assert!(!quotas.fetch.is_any());
-        assert_eq!(quotas.fetch.record(ALICE, 1e12, Millis(0)), Millis(0));
+        assert_eq!(quotas.fetch.admit(ALICE, 1e12, Millis(0)), Millis(0));
     }
 
     #[test]
     fn what_was_not_sent_is_taken_back() {
         let quotas = quotas();
         set(&quotas, &alice(), &[(CONSUMER_BYTE_RATE, "1000")]);
-        assert_eq!(quotas.fetch.record(ALICE, 20_000.0, Millis(0)), Millis(10_000));
+        assert_eq!(quotas.fetch.admit(ALICE, 20_000.0, Millis(0)), Millis(0));
+        assert_eq!(quotas.fetch.admit(ALICE, 1.0, Millis(0)), Millis(19_500));
         quotas.fetch.take_back(ALICE, 20_000.0, Millis(0));
-        assert_eq!(quotas.fetch.record(ALICE, 10_000.0, Millis(0)), Millis(0));
-        assert_eq!(quotas.fetch.at_once_max(ALICE), Some(10_000.0));
-        assert_eq!(quotas.fetch.at_once_max(BOB), None);
+        assert_eq!(quotas.fetch.admit(ALICE, 1.0, Millis(0)), Millis(0));
+        assert_eq!(quotas.fetch.at_once_max(ALICE, false, Millis(0)), Some(500.0));
+        assert_eq!(quotas.fetch.at_once_max(ALICE, true, Millis(0)), Some(10_000.0));
+        assert_eq!(quotas.fetch.at_once_max(BOB, false, Millis(0)), None);
     }
 
     #[test]

@@ -9,14 +9,15 @@ mod client;
 mod connections;
 mod counted;
 mod limits;
+mod pace;
 mod rate;
 mod replication;
 mod request_time;
 mod window;
 
 pub use client::{
-    CONSUMER_BYTE_RATE, CONTROLLER_MUTATION_RATE, Client, ClientQuotas, MutationQuota, Mutations, PRODUCER_BYTE_RATE,
-    REQUEST_PERCENTAGE, RateQuota,
+    ByteQuota, CONSUMER_BYTE_RATE, CONTROLLER_MUTATION_RATE, Client, ClientQuotas, MutationQuota, Mutations,
+    PRODUCER_BYTE_RATE, REQUEST_PERCENTAGE, TimeQuota,
 };
 pub use connections::{CONNECTION_CREATION_RATE, ConnectionLimits, ConnectionQuotas, ListenerLimits, Place, Refusal};
 pub use rate::SampledRate;

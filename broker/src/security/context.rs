@@ -2,11 +2,12 @@
 //!
 //! Source: Kafka 3.9 `AuthHelper`.
 
-use broker_security::authorizer::{CLUSTER_NAME, supported_operations};
+use broker_admission::{Action, LogIf};
+use broker_security::authorizer::{CLUSTER_NAME, Requester, supported_operations};
+use broker_security::principal::KafkaPrincipal;
 use smallvec::SmallVec;
 use zk_schema::acl::{Operation, ResourceType};
 
-use super::audit::{Action, LogIf};
 use crate::api::RequestContext;
 
 /// Which of the resources that a request names its client may use.
@@ -53,7 +54,15 @@ impl RequestContext {
     pub fn authorize_any(&self, operation: Operation, resource_type: ResourceType) -> bool {
         match self.broker.authorizer() {
             None => true,
-            Some(authorizer) => authorizer.authorize_any(self, operation, resource_type),
+            Some(authorizer) => {
+                let principal = self.connection.principal();
+                authorizer.authorize_any(
+                    self.requester(&principal),
+                    self.header.api.name,
+                    operation,
+                    resource_type,
+                )
+            }
         }
     }
 
@@ -87,6 +96,13 @@ impl RequestContext {
         allowed.fold(0, |bits, operation| bits | 1 << operation_code(*operation))
     }
 
+    fn requester<'a>(&self, principal: &'a KafkaPrincipal) -> Requester<'a> {
+        Requester {
+            principal,
+            host: self.connection.peer.ip(),
+        }
+    }
+
     fn authorize_logged(&self, operation: Operation, resource_type: ResourceType, name: &str, log: LogIf) -> bool {
         match self.broker.authorizer() {
             None => true,
@@ -98,7 +114,8 @@ impl RequestContext {
                     count: 1,
                     log,
                 };
-                authorizer.authorize(self, &[action])[0]
+                let principal = self.connection.principal();
+                authorizer.authorize(self.requester(&principal), self.header.api.name, &[action])[0]
             }
         }
     }
@@ -128,7 +145,8 @@ impl RequestContext {
                 }),
             }
         }
-        let allowed = authorizer.authorize(self, &actions);
+        let principal = self.connection.principal();
+        let allowed = authorizer.authorize(self.requester(&principal), self.header.api.name, &actions);
         all.dedup();
         let mut allowed = allowed.iter();
         all.retain(|_| allowed.next().is_some_and(|allowed| *allowed));

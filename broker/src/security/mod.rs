@@ -3,22 +3,15 @@
 //! Handlers ask by [`crate::api::RequestContext`]: `authorize`, `authorized`, `authorized_operations`. Without an
 //! authorizer everyone may do everything, and asking costs one load.
 //!
-//! Rules live in ZooKeeper. [`AclAuthorizer`] reads them before the listeners open, follows the notices of changes, and
+//! Rules live in ZooKeeper. [`broker_admission::AclAuthorizer`] reads them before the listeners open, follows the notices of changes, and
 //! changes them for `CreateAcls` and `DeleteAcls`; every decision is made on what it has read, never by asking ZooKeeper.
 
-mod acl_authorizer;
-mod audit;
-mod changes;
 mod context;
 mod settings;
 
-pub(crate) use audit::AUDIT;
-
-pub use acl_authorizer::{AclAuthorizer, AclError, Deleted};
 pub use context::Authorized;
 pub(crate) use context::operation_code;
-pub(crate) use settings::AUTHORIZER_KEYS;
-pub use settings::{AuthorizerSettings, OtherZooKeeper};
+pub(crate) use settings::authorizer_settings;
 
 pub use broker_security::authorizer::{BindingFilter, CLUSTER_NAME, EntryFilter, PatternTypeFilter, ResourceFilter};
 pub use zk_schema::acl::{AclEntry, Operation, PatternType, ResourcePattern, ResourceType};

@@ -3,12 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 
+use broker_admission::NoLogin;
 use broker_log::OpenError;
 use zk_schema_store::StoreError;
 
 use super::directories::DirectoryError;
 use crate::config::ConfigError;
-use crate::net::{self, ListenerTlsError, NoLogin};
+use crate::net::{self, ListenerTlsError};
 use crate::registration::RegisterError;
 use crate::zookeeper::AdminError;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use broker_admission::{AclAuthorizer, AclScope, login};
 use broker_log::{Disk, LogConfig, Logs, LogsConfig};
 use broker_wire::transport::Connector;
 use guardian::{Charge, Estate, Guardian};
@@ -20,12 +21,15 @@ use super::{connection_limits, failed_directories, last_session};
 use crate::broker::Connectors;
 use crate::config::{BrokerConfig, ProtocolVersion};
 use crate::logging::KAFKA_SERVER;
-use crate::net::{Listeners, Tls, login, open_listener};
+use crate::net::{Listeners, Tls, open_listener};
 use crate::partition::{Partitions, ReplicaSettings};
 use crate::registration::{Identity, Registration};
-use crate::security::{AclAuthorizer, AuthorizerSettings};
+use crate::security::authorizer_settings;
 use crate::zookeeper::apply::usable_entries;
 use crate::{Broker, blocking, clock};
+
+/// Stands in the headers of the requests of this broker's logins.
+const LOGIN_CLIENT_ID: &str = "broker-login";
 
 /// Starts everything, in Kafka's order; what has been started is in `parts`, also after an error.
 pub(super) async fn start(parts: &mut Parts) -> Result<(), StartError> {
@@ -146,7 +150,10 @@ async fn secure(parts: &mut Parts, broker: &Arc<Broker>, config: &Arc<BrokerConf
     let reading = Arc::clone(config);
     let tls = Arc::new(blocking::run(move || Tls::new(&reading)).await?);
     let connector = |listener: &str| -> Result<Connector, StartError> {
-        let login = config.login_to(listener)?.map(|it| login(&it)).transpose()?;
+        let login = config
+            .login_to(listener)?
+            .map(|it| login(&it, LOGIN_CLIENT_ID))
+            .transpose()?;
         Ok(tls.connector(listener).with_login(login))
     };
     let inter_broker = connector(&config.inter_broker_listener_name)?;
@@ -192,14 +199,14 @@ async fn register(
 
 /// Reads who may do what, before anybody can ask for anything.
 async fn start_authorizer(parts: &mut Parts, broker: &Broker, config: &BrokerConfig) -> Result<(), StartError> {
-    let Some(settings) = AuthorizerSettings::of(config).map_err(StartError::Authorizer)? else {
+    let Some(settings) = authorizer_settings(config).map_err(StartError::Authorizer)? else {
         return Ok(());
     };
     let store = match &settings.zookeeper {
         None => broker.store.clone(),
         Some(other) => zookeeper::connect_authorizer(config, other).await?,
     };
-    let authorizer = AclAuthorizer::start(store, &settings).await?;
+    let authorizer = AclAuthorizer::start(store, &settings, AclScope::All).await?;
     broker.set_authorizer(Arc::clone(&authorizer));
     parts.background.spawn(authorizer.follow());
     Ok(())

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use broker_admission::OtherZooKeeper;
 use coordinator_service::zookeeper_security;
 use model::BrokerId;
 use tracing::warn;
@@ -18,7 +19,6 @@ use zk_schema_store::{CreateMode, SessionState, Store, StoreConfig, StoreError};
 
 use super::error::StartError;
 use crate::config::BrokerConfig;
-use crate::security::OtherZooKeeper;
 
 /// How ZooKeeper is reached; reads the files that the keys name.
 pub(super) fn store_config(config: &BrokerConfig) -> Result<StoreConfig, StartError> {
@@ -45,13 +45,7 @@ pub(super) async fn connect(config: &BrokerConfig) -> Result<Store, StartError> 
 
 /// Opens a session with the ZooKeeper that has nothing but the ACLs.
 pub(super) async fn connect_authorizer(config: &BrokerConfig, other: &OtherZooKeeper) -> Result<Store, StartError> {
-    let connect = StoreConfig {
-        connect: other.url.clone(),
-        session_timeout: millis(other.session_timeout_ms),
-        connection_timeout: millis(other.connection_timeout_ms),
-        max_in_flight: usize::try_from(other.max_in_flight_requests).unwrap_or(1),
-        ..store_config(config)?
-    };
+    let connect = other.store_config(&store_config(config)?);
     let failed = |source| StartError::Connect {
         connect: other.url.clone(),
         source,

@@ -2,7 +2,7 @@
 
 use zk_schema_store::MemoryTree;
 
-use super::changes::{Seen, pass};
+use super::changes::{Follower, notices};
 use super::*;
 
 const NOW: Millis = Millis(1_800_000_000_000);
@@ -72,23 +72,23 @@ async fn another_broker_hears_of_tokens_that_come_change_and_go() {
     let (one, other) = (tokens(&tree), tokens(&tree));
     one.load().await.unwrap();
     other.load().await.unwrap();
-    let mut seen = Seen::default();
-    let mut watch = pass(&other, &mut seen, 1, NOW).await.unwrap();
+    let mut seen = notices();
+    let mut watch = seen.pass(&other.store, 1, NOW, &mut Follower(&other)).await.unwrap();
     let (token, hmac) = one.create(&user("a"), &user("a"), &[], Millis(-1), NOW).await.unwrap();
     watch.changed().await;
-    let mut watch = pass(&other, &mut seen, 1, NOW).await.unwrap();
+    let mut watch = seen.pass(&other.store, 1, NOW, &mut Follower(&other)).await.unwrap();
     assert_eq!(other.cache().by_hmac(&hmac), Some(token));
 
     let expiry = one.expire(&user("a"), &hmac, Millis(1000), NOW).await.unwrap();
     watch.changed().await;
-    let mut watch = pass(&other, &mut seen, 1, NOW).await.unwrap();
+    let mut watch = seen.pass(&other.store, 1, NOW, &mut Follower(&other)).await.unwrap();
     assert_eq!(other.cache().by_hmac(&hmac).unwrap().expiry_timestamp, expiry);
 
     one.expire_now(expiry).await;
     assert!(one.cache().by_hmac(&hmac).is_some(), "it is good until then");
     one.expire_now(Millis(expiry.0 + 1)).await;
     watch.changed().await;
-    pass(&other, &mut seen, 1, NOW).await.unwrap();
+    seen.pass(&other.store, 1, NOW, &mut Follower(&other)).await.unwrap();
     assert_eq!((one.cache().by_hmac(&hmac), other.cache().by_hmac(&hmac)), (None, None));
 }
 
@@ -98,15 +98,15 @@ async fn a_new_session_reads_everything_again() {
     let (one, other) = (tokens(&tree), tokens(&tree));
     one.load().await.unwrap();
     other.load().await.unwrap();
-    let mut seen = Seen::default();
-    pass(&other, &mut seen, 1, NOW).await.unwrap();
+    let mut seen = notices();
+    seen.pass(&other.store, 1, NOW, &mut Follower(&other)).await.unwrap();
     let (_, kept) = one.create(&user("a"), &user("a"), &[], Millis(-1), NOW).await.unwrap();
     let (_, gone) = one.create(&user("a"), &user("a"), &[], Millis(-1), NOW).await.unwrap();
-    pass(&other, &mut seen, 1, NOW).await.unwrap();
+    seen.pass(&other.store, 1, NOW, &mut Follower(&other)).await.unwrap();
     one.expire(&user("a"), &gone, Millis(-1), NOW).await.unwrap();
     // All notices are old enough to be purged: nobody hears of them any more.
-    pass(&one, &mut Seen::default(), 1, Millis(NOW.0)).await.unwrap();
-    pass(&other, &mut seen, 2, NOW).await.unwrap();
+    notices().pass(&one.store, 1, NOW, &mut Follower(&one)).await.unwrap();
+    seen.pass(&other.store, 2, NOW, &mut Follower(&other)).await.unwrap();
     assert!(other.cache().by_hmac(&kept).is_some());
     assert_eq!(other.cache().by_hmac(&gone), None);
 }

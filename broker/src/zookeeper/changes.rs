@@ -2,24 +2,18 @@
 //!
 //! Says for each notification that is new which entity's configuration is now what. A notification is only a hint to
 //! read again: several about one entity are one change. With every new session everything is read, since
-//! notifications live 15 minutes and this broker may have been away for longer. Deletes notifications that old, as
-//! every broker does.
+//! notifications live 15 minutes and this broker may have been away for longer.
 //!
-//! Source: Kafka 3.9 `ZkNodeChangeNotificationListener`, `ZkConfigManager`.
+//! Source: Kafka 3.9 `ZkConfigManager`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
+use bytes::Bytes;
 use model::Millis;
 use zk_schema::config::{Entity, changes};
-use zk_schema_store::{SessionState, Store, StoreError};
+use zk_schema_store::{Notices, Obey, ReadAll, Store, StoreError};
 
 use super::{AdminError, configs};
-
-/// How long a notification is kept.
-const EXPIRATION_MS: i64 = 15 * 60 * 1000;
-/// How long to wait after a failure that no session change explains.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is now set for an entity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,86 +24,57 @@ pub struct ConfigChange {
     pub config: BTreeMap<String, String>,
 }
 
-/// What has been seen of the notifications.
-#[derive(Debug, Default)]
-struct Seen {
-    /// The last one that was applied.
-    last: Option<u64>,
-    /// The session in which everything was read.
-    generation: u64,
+/// Applies changes for ever; end it by dropping the future. `apply` first gets everything that is set.
+pub async fn follow(store: Store, now: fn() -> Millis, apply: impl FnMut(ConfigChange) + Send) {
+    let mut follower = Follower {
+        store: store.clone(),
+        known: BTreeSet::new(),
+        apply,
+    };
+    let notices = Notices::new(changes::PATH, changes::NAME_PREFIX, ReadAll::EverySession);
+    notices.follow(&store, now, &mut follower).await;
+}
+
+struct Follower<F> {
+    store: Store,
     /// Who had a configuration when it was last read: with the next session, who has none any more must be told too.
     known: BTreeSet<Entity>,
+    apply: F,
 }
 
-impl Seen {
-    fn remember(&mut self, entity: &Entity, config: &BTreeMap<String, String>) {
+impl<F: FnMut(ConfigChange) + Send> Follower<F> {
+    fn is_now(&mut self, entity: Entity, config: BTreeMap<String, String>) {
         // Topics always have one; they go with the controller's word.
-        if matches!(entity, Entity::Topic(_)) {
-            return;
+        if !matches!(entity, Entity::Topic(_)) {
+            match config.is_empty() {
+                true => self.known.remove(&entity),
+                false => self.known.insert(entity.clone()),
+            };
         }
-        if config.is_empty() {
-            self.known.remove(entity);
-        } else {
-            self.known.insert(entity.clone());
-        }
+        (self.apply)(ConfigChange { entity, config });
     }
 }
 
-/// Applies changes for ever; end it by dropping the future. `apply` first gets everything that is set.
-pub async fn follow(store: Store, now: fn() -> Millis, mut apply: impl FnMut(ConfigChange) + Send) {
-    let mut seen = Seen::default();
-    let mut session = store.session();
-    loop {
-        let state = *session.borrow_and_update();
-        let pass = match state {
-            SessionState::Closed => return,
-            SessionState::Connected { generation, .. } => pass(&store, &mut seen, generation, now(), &mut apply).await,
-            SessionState::Disconnected { .. } | SessionState::Expired { .. } => {
-                if session.changed().await.is_err() {
-                    return;
-                }
-                continue;
-            }
-        };
-        match pass {
-            Ok(mut watch) => watch.changed().await,
-            Err(AdminError::Store(StoreError::Closed)) => return,
-            Err(error) => {
-                tracing::warn!(%error, "configuration changes could not be read and will be tried again");
-                // A new session needs no pause.
-                let _: Result<_, tokio::time::error::Elapsed> =
-                    tokio::time::timeout(RETRY_PAUSE, session.changed()).await;
-            }
+impl<F: FnMut(ConfigChange) + Send> Obey for Follower<F> {
+    async fn read_all(&mut self) -> Result<(), StoreError> {
+        let all = configs::read_all(&self.store, &configs::KINDS)
+            .await
+            .map_err(of_store)?;
+        let mut gone = std::mem::take(&mut self.known);
+        for (entity, config) in all {
+            gone.remove(&entity);
+            self.is_now(entity, config);
         }
+        for entity in gone {
+            self.is_now(entity, BTreeMap::new());
+        }
+        Ok(())
     }
-}
 
-/// Applies what is new, purges what is old; the watch fires when there may be more.
-async fn pass(
-    store: &Store,
-    seen: &mut Seen,
-    generation: u64,
-    now: Millis,
-    apply: &mut (impl FnMut(ConfigChange) + Send),
-) -> Result<zk_schema_store::Watch, AdminError> {
-    let (children, watch) = store.watch_children(changes::PATH).await?;
-    let mut numbered: Vec<(u64, String)> = children
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|name| Some((name.strip_prefix(changes::NAME_PREFIX)?.parse().ok()?, name)))
-        .collect();
-    numbered.sort();
-    let newest = numbered.last().map(|(number, _)| *number);
-    if seen.generation == generation {
-        let fresh = numbered
-            .iter()
-            .filter(|(number, _)| seen.last.is_none_or(|last| *number > last));
-        let paths: Vec<String> = fresh.map(|(_, name)| format!("{}/{name}", changes::PATH)).collect();
+    async fn read(&mut self, notices: Vec<Bytes>) -> Result<(), StoreError> {
         let mut entities = BTreeSet::new();
-        for found in store.get_all(paths).await {
-            // Purged by another broker meanwhile: whoever is that late reads everything with its new session.
-            let Some((data, _)) = found? else { continue };
-            match changes::decode(&data) {
+        for notice in notices {
+            match changes::decode(&notice) {
                 Ok(entity) => {
                     entities.insert(entity);
                 }
@@ -117,52 +82,23 @@ async fn pass(
             }
         }
         for entity in entities {
-            match configs::read(store, &entity).await {
-                Ok(config) => {
-                    seen.remember(&entity, &config);
-                    apply(ConfigChange { entity, config });
-                }
+            match configs::read(&self.store, &entity).await {
+                Ok(config) => self.is_now(entity, config),
                 Err(AdminError::Znode(error)) => {
                     tracing::error!(%error, "a changed configuration cannot be understood")
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(of_store(error)),
             }
         }
-    } else {
-        let all = configs::read_all(store, &configs::KINDS).await?;
-        let mut gone = std::mem::take(&mut seen.known);
-        for (entity, config) in all {
-            gone.remove(&entity);
-            seen.remember(&entity, &config);
-            apply(ConfigChange { entity, config });
-        }
-        for entity in gone {
-            let config = BTreeMap::new();
-            apply(ConfigChange { entity, config });
-        }
-        seen.generation = generation;
+        Ok(())
     }
-    seen.last = seen.last.max(newest);
-    purge(store, numbered, now).await?;
-    Ok(watch)
 }
 
-/// Deletes notifications that are too old, oldest first, until one is not.
-async fn purge(store: &Store, numbered: Vec<(u64, String)>, now: Millis) -> Result<(), AdminError> {
-    for (_, name) in numbered {
-        let path = format!("{}/{name}", changes::PATH);
-        let Some(stat) = store.exists(&path).await? else {
-            continue;
-        };
-        if now.0.saturating_sub(stat.ctime) <= EXPIRATION_MS {
-            return Ok(());
-        }
-        match store.delete(&path, None).await {
-            Ok(()) | Err(StoreError::NoNode { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
+fn of_store(error: AdminError) -> StoreError {
+    match error {
+        AdminError::Store(error) => error,
+        other => StoreError::Other(other.to_string()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

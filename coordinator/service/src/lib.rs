@@ -7,6 +7,7 @@
 mod clock;
 mod config;
 mod convert;
+mod door;
 mod election;
 mod handle;
 mod health;
@@ -24,12 +25,13 @@ mod zookeeper_security;
 
 pub use config::{Role, ServiceConfig};
 pub use coordinator::controller::{Gauges, Refusal};
+pub use door::Door;
 pub use handle::{ControllerHandle, MAX_QUESTIONS, Status};
 pub use health::serve_health;
 pub use presence::announce_broker;
 pub use properties::{InvalidProperty, MIN_COORDINATOR_ID, Settings, settings};
 pub use protocol_version::{InterBrokerProtocol, UnknownProtocolVersion};
-pub use security::{Door, Opened, Security};
+pub use security::{Opened, Security};
 pub use server::serve;
 pub use service::ControllerService;
 pub use zookeeper_security::{InvalidZooKeeperSecurity, ZOOKEEPER_SECURITY_KEYS, java_properties, zookeeper_security};

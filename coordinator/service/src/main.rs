@@ -5,9 +5,10 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
-use coordinator_service::{ControllerHandle, ControllerService, Settings, serve, serve_health, settings};
+use coordinator_service::{ControllerHandle, ControllerService, Door, Settings, serve, serve_health, settings};
 use guardian::{Charge, Estate, Guardian};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -177,12 +178,12 @@ async fn start(mut settings: Settings) -> Result<Started, String> {
     settings.service.advertised = Some((settings.advertised_host, port));
     let security = settings.security.open()?;
     settings.service.connector = security.connector.clone();
-    let door = security.door.clone();
-    // Ends with the runtime.
-    tokio::spawn(security.follow_files());
     let store = Store::connect(settings.store.clone())
         .await
         .map_err(|error| error.to_string())?;
+    let door = Door::open(&settings.security, &security, &settings.store, &store).await?;
+    // Ends with the runtime.
+    tokio::spawn(security.follow_files());
     let guardian = if settings.death_certificate {
         let id = settings.service.id;
         let charge = Charge {
@@ -195,7 +196,7 @@ async fn start(mut settings: Settings) -> Result<Started, String> {
         None
     };
     let controller = ControllerService::start(settings.service, store.clone());
-    let server = tokio::spawn(serve(listener, door, controller.clone()));
+    let server = tokio::spawn(serve(listener, Arc::new(door), controller.clone()));
     let health = health.map(|listener| tokio::spawn(serve_health(listener, controller.clone(), store.clone())));
     Ok(Started {
         controller,

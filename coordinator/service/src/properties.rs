@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use broker_admission::ZooKeeperDefaults;
 use model::BrokerId;
 use zk_schema_store::StoreConfig;
 
@@ -118,8 +119,13 @@ pub fn settings(
     let host = given.text("host")?;
     let advertised = Some(given.text("advertised.host")?).filter(|it| !it.is_empty());
     let listener_name = given.text("inter.broker.listener.name")?;
+    let zookeeper = ZooKeeperDefaults {
+        connection_timeout_ms: given.parse("zookeeper.connection.timeout.ms")?,
+        session_timeout_ms: given.parse("zookeeper.session.timeout.ms")?,
+        max_in_flight_requests: given.parse("zookeeper.max.in.flight.requests")?,
+    };
     Ok(Settings {
-        security: Security::read(&given.0, &listener_name).map_err(InvalidProperty::Security)?,
+        security: Security::read(&given.0, &listener_name, zookeeper).map_err(InvalidProperty::Security)?,
         service: ServiceConfig {
             role: Role::Dedicated,
             inter_broker_protocol: given.parse("inter.broker.protocol.version")?,

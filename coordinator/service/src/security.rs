@@ -1,67 +1,62 @@
 //! How a dedicated coordinator and the brokers reach each other: TLS and logins, by the keys that brokers have for their
 //! listener between brokers.
 //!
-//! `inter.broker.listener.name` and `listener.security.protocol.map` say how brokers are spoken to; `ssl.*` and
-//! `sasl.jaas.config` may stand with that listener's prefix. Where it has TLS, so has the coordinator's own port: there a peer
-//! must show a certificate whose name, after `ssl.principal.mapping.rules`, is among `super.users`. Who may ask a controller for
-//! changes is a broker, and there are no access control lists here. Without `super.users` whoever has a certificate may
-//! (`ssl.client.auth=required`), or everybody, which is logged. A login by SASL is not asked for.
+//! `inter.broker.listener.name` and `listener.security.protocol.map` say how brokers are spoken to, and how the
+//! coordinator's own port is: with TLS where they have it, with the same mechanisms of SASL. Who may ask there is said by
+//! `authorizer.class.name` and the access control lists of the cluster (CLUSTER_ACTION, as among brokers), or by
+//! `super.users` alone. With neither, whoever gets in may. Reads keys; see [`crate::Door`] for the port.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_security::sasl::jaas;
-use broker_security::tls::{ClientAuth, PrincipalMapper, TlsClient, TlsError, TlsServer, TlsSettings, rfc2253_of};
-use broker_wire::login::SaslLogin;
-use broker_wire::transport::{Connector, Login};
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use broker_admission::{
+    AUTHORIZER_KEYS, AuthorizerSettings, BrokerLogin, ListenerKeys, SaslListenerConfig, ZooKeeperDefaults, login,
+};
+use broker_security::principal::KafkaPrincipal;
+use broker_security::tls::{ClientAuth, PrincipalMapper, TlsClient, TlsError, TlsServer, TlsSettings};
+use broker_wire::transport::Connector;
 
 /// How often it is looked whether files of stores have changed.
 const LOOK_AT_FILES: Duration = Duration::from_secs(10);
+/// Stands in the headers of the requests of our logins.
+const LOGIN_CLIENT_ID: &str = "coordinator-login";
+const MECHANISM: &str = "sasl.mechanism.inter.broker.protocol";
+const JAAS_CONFIG: &str = "sasl.jaas.config";
 
 /// The keys that are read here, besides those with a listener's prefix.
 pub(crate) fn is_known(key: &str) -> bool {
     const KEYS: [&str; 4] = [
-        "super.users",
+        "authorizer.class.name",
+        "connection.failed.authentication.delay.ms",
+        "connections.max.reauth.ms",
         "listener.security.protocol.map",
-        "sasl.jaas.config",
-        "sasl.mechanism.inter.broker.protocol",
     ];
-    KEYS.contains(&key) || key.starts_with("ssl.") || key.starts_with("ottla.ssl.") || key.starts_with("listener.name.")
+    const PREFIXES: [&str; 4] = ["ssl.", "ottla.ssl.", "sasl.", "listener.name."];
+    KEYS.contains(&key) || AUTHORIZER_KEYS.contains(&key) || PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 
 /// The security of the listener between brokers, as it stands in `coordinator.properties`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Security {
     tls: Option<TlsSettings>,
-    guests: Option<Guests>,
-    login: Option<LoginSettings>,
-}
-
-/// Who is let in, by certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Guests {
     /// `ssl.principal.mapping.rules`.
-    rules: String,
-    /// Of `super.users`, without `User:`.
-    names: BTreeSet<String>,
+    pub(crate) mapping: String,
+    /// What the own port offers to those who log in.
+    pub(crate) sasl: Option<SaslListenerConfig>,
+    login: Option<BrokerLogin>,
+    pub(crate) guests: Guests,
 }
 
-#[derive(Clone, PartialEq, Eq)]
-struct LoginSettings {
-    mechanism: String,
-    /// A secret.
-    jaas: String,
-}
-
-impl std::fmt::Debug for LoginSettings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LoginSettings")
-            .field("mechanism", &self.mechanism)
-            .finish_non_exhaustive()
-    }
+/// Who may ask for changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Guests {
+    /// Whoever gets in.
+    Everybody,
+    /// These, and nobody else.
+    SuperUsers(Vec<KafkaPrincipal>),
+    /// Whom the cluster's access control lists allow CLUSTER_ACTION.
+    Allowed(AuthorizerSettings),
 }
 
 impl Security {
@@ -69,41 +64,62 @@ impl Security {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub(crate) fn read(given: &BTreeMap<String, String>, listener: &str) -> Result<Self, String> {
+    pub(crate) fn read(
+        given: &BTreeMap<String, String>,
+        listener: &str,
+        zookeeper: ZooKeeperDefaults,
+    ) -> Result<Self, String> {
         let protocol = protocol(given, listener)?;
+        let guests = guests(given, zookeeper)?;
         let prefix = format!("listener.name.{}.", listener.to_lowercase());
-        let value = |key: &str| given.get(&format!("{prefix}{key}")).or_else(|| given.get(key)).cloned();
+        let text = |key: &str| {
+            let found = given.get(key);
+            // One line for all mechanisms is enough where there is only one.
+            let found = found.or_else(|| {
+                let any = key.ends_with(JAAS_CONFIG);
+                any.then(|| {
+                    given
+                        .get(&format!("{prefix}{JAAS_CONFIG}"))
+                        .or_else(|| given.get(JAAS_CONFIG))
+                })?
+            });
+            found.cloned()
+        };
+        let keys = ListenerKeys::new(listener, &text);
         let mut tls = match protocol.ends_with("SSL") {
-            true => Some(TlsSettings::read(value).map_err(|error| error.to_string())?),
+            true => Some(TlsSettings::read(|key| keys.text(key)).map_err(|error| error.to_string())?),
             false => None,
         };
-        let guests = match (&mut tls, given.get("super.users").map(|users| users.trim())) {
-            (Some(tls), Some(users)) if !users.is_empty() => {
-                tls.client_auth = ClientAuth::Required;
-                Some(Guests {
-                    rules: value("ssl.principal.mapping.rules").unwrap_or_else(|| "DEFAULT".to_owned()),
-                    names: super_users(users),
-                })
-            }
-            _ => None,
-        };
-        let login = match protocol.starts_with("SASL_") {
-            false => None,
-            true => {
-                let mechanism = value("sasl.mechanism.inter.broker.protocol").unwrap_or_else(|| "GSSAPI".to_owned());
-                let key = format!("{}.sasl.jaas.config", mechanism.to_lowercase());
-                let jaas = given
-                    .get(&format!("{prefix}{key}"))
-                    .cloned()
-                    .or_else(|| value("sasl.jaas.config"));
-                let jaas = jaas.ok_or_else(|| format!("brokers want a login: set {prefix}{key}"))?;
-                Some(LoginSettings { mechanism, jaas })
-            }
-        };
-        Ok(Self { tls, guests, login })
+        let has_sasl = protocol.starts_with("SASL_");
+        if let Some(tls) = &mut tls
+            && !has_sasl
+            && guests != Guests::Everybody
+        {
+            // Nothing else tells who it is.
+            tls.client_auth = ClientAuth::Required;
+        }
+        let (mut sasl, mut login) = (None, None);
+        if has_sasl {
+            let mechanism = keys.text(MECHANISM).unwrap_or_else(|| "GSSAPI".to_owned());
+            let refused = |error: broker_admission::Refused| error.to_string();
+            login = Some(BrokerLogin::by(&keys, &mechanism).map_err(refused)?);
+            sasl = Some(match keys.text("sasl.enabled.mechanisms") {
+                Some(_) => SaslListenerConfig::read(&keys).map_err(refused)?,
+                None => SaslListenerConfig::of(&keys, &[mechanism]).map_err(refused)?,
+            });
+        }
+        Ok(Self {
+            tls,
+            mapping: keys
+                .text("ssl.principal.mapping.rules")
+                .unwrap_or_else(|| "DEFAULT".to_owned()),
+            sasl,
+            login,
+            guests,
+        })
     }
 
-    /// Makes what these settings ask for. Reads files.
+    /// Makes what these settings ask for. Reads files; on a runtime.
     ///
     /// # Errors
     /// A file or a JAAS line that cannot be used.
@@ -117,94 +133,37 @@ impl Security {
             None => (None, None),
         };
         let login = match &self.login {
-            Some(login) => {
-                let entry = jaas::parse_line(&login.jaas).map_err(|error| format!("sasl.jaas.config: {error}"))?;
-                let login = SaslLogin::from_jaas(&login.mechanism, &entry, "coordinator-login");
-                let login: Arc<dyn Login> = Arc::new(login.map_err(|error| format!("sasl.jaas.config: {error}"))?);
-                Some(login)
-            }
+            Some(settings) => Some(login(settings, LOGIN_CLIENT_ID).map_err(|error| error.to_string())?),
             None => None,
         };
-        let guests = match &self.guests {
-            Some(guests) => {
-                let mapper = PrincipalMapper::parse(&guests.rules).map_err(|error| error.to_string())?;
-                Some((mapper, guests.names.clone()))
-            }
-            None => None,
-        };
-        if let Some(TlsSettings { client_auth, .. }) = &self.tls
-            && guests.is_none()
-        {
-            match client_auth {
-                ClientAuth::Required => tracing::warn!(
-                    "whoever has a certificate may ask this controller for changes: name the brokers in super.users"
-                ),
-                _ => tracing::warn!("everybody may ask this controller for changes: name the brokers in super.users"),
-            }
+        PrincipalMapper::parse(&self.mapping).map_err(|error| error.to_string())?;
+        if self.guests == Guests::Everybody {
+            let certified = self.tls.as_ref().map(|tls| tls.client_auth) == Some(ClientAuth::Required);
+            let whoever = match (&self.sasl, certified) {
+                (Some(_), _) => "whoever can log in",
+                (None, true) => "whoever has a certificate",
+                (None, false) => "everybody",
+            };
+            tracing::warn!(
+                "{whoever} may ask this controller for changes: name the brokers in super.users, or set authorizer.class.name"
+            );
         }
         Ok(Opened {
             connector: Connector::new(client.clone(), login),
             client,
-            door: server.clone().map(|server| Arc::new(Door { server, guests })),
             server,
         })
     }
 }
 
-/// Security that is ready to be used.
+/// TLS and logins that are ready to be used.
 #[derive(Clone, Debug)]
 pub struct Opened {
     /// How brokers are reached.
     pub connector: Connector,
-    /// TLS of the coordinator's own port, if it has any, and who is let in.
-    pub door: Option<Arc<Door>>,
-    server: Option<Arc<TlsServer>>,
+    /// TLS of the own port.
+    pub(crate) server: Option<Arc<TlsServer>>,
     client: Option<Arc<TlsClient>>,
-}
-
-/// The coordinator's own port, where it has TLS.
-#[derive(Debug)]
-pub struct Door {
-    server: Arc<TlsServer>,
-    guests: Option<(PrincipalMapper, BTreeSet<String>)>,
-}
-
-/// Why a peer is not let in.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NotLetIn {
-    #[error("SSL handshake failed: {0}")]
-    Handshake(#[from] std::io::Error),
-    #[error("the peer's certificate names nobody: {0}")]
-    Nobody(String),
-    #[error("User:{0} is not among super.users")]
-    NoBroker(String),
-}
-
-impl Door {
-    /// Does the handshake, and sees who comes.
-    pub(crate) async fn let_in(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, NotLetIn> {
-        let stream = self.server.accept(stream).await?;
-        let Some((mapper, names)) = &self.guests else {
-            return Ok(stream);
-        };
-        let chain = stream.get_ref().1.peer_certificates();
-        let certificate = chain.and_then(|chain| chain.first());
-        let certificate = certificate.ok_or_else(|| NotLetIn::Nobody("there is none".to_owned()))?;
-        let name = rfc2253_of(certificate).map_err(|error| NotLetIn::Nobody(error.to_string()))?;
-        let name = mapper
-            .name(&name)
-            .map_err(|error| NotLetIn::Nobody(error.to_string()))?;
-        match names.contains(&name) {
-            true => Ok(stream),
-            false => Err(NotLetIn::NoBroker(name)),
-        }
-    }
-}
-
-/// The names in `super.users`: `User:a;User:b`.
-fn super_users(text: &str) -> BTreeSet<String> {
-    let users = text.split(';').filter_map(|user| user.trim().strip_prefix("User:"));
-    users.map(str::to_owned).collect()
 }
 
 impl Opened {
@@ -225,6 +184,21 @@ impl Opened {
             }
         }
     }
+}
+
+fn guests(given: &BTreeMap<String, String>, zookeeper: ZooKeeperDefaults) -> Result<Guests, String> {
+    let text = |key: &str| given.get(key).cloned();
+    let class = text("authorizer.class.name").unwrap_or_default();
+    let settings = AuthorizerSettings::read(&class, text, zookeeper).map_err(|error| error.to_string())?;
+    if let Some(settings) = settings {
+        return Ok(Guests::Allowed(settings));
+    }
+    let users = text("super.users").unwrap_or_default();
+    if users.trim().is_empty() {
+        return Ok(Guests::Everybody);
+    }
+    let users = AuthorizerSettings::super_users(&users).map_err(|error| error.to_string())?;
+    Ok(Guests::SuperUsers(users))
 }
 
 /// The security protocol of a listener: by the map, else by its own name.
@@ -251,51 +225,86 @@ fn protocol(given: &BTreeMap<String, String>, listener: &str) -> Result<String, 
 mod tests {
     use super::*;
 
+    const DEFAULTS: ZooKeeperDefaults = ZooKeeperDefaults {
+        connection_timeout_ms: 1,
+        session_timeout_ms: 2,
+        max_in_flight_requests: 3,
+    };
+
+    /// `text`: pairs with `;` between them.
+    fn read(text: &str, listener: &str) -> Result<Security, String> {
+        let pairs = text.split(';').filter_map(|pair| pair.split_once('='));
+        let given = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Security::read(&given, listener, DEFAULTS)
+    }
+
     #[test]
-    fn whoever_is_named_must_show_a_certificate() {
-        let read = |users: &str| {
-            let pairs = [
-                ("ssl.keystore.type", "PEM"),
-                ("ssl.keystore.location", "/k"),
-                ("super.users", users),
-            ];
-            let given = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
-            Security::read(&given.into(), "SSL").unwrap()
+    fn who_may_ask_is_named_or_allowed_or_everybody() {
+        const KEY: &str = "ssl.keystore.type=PEM;ssl.keystore.location=/k";
+        let check = |name: &str, extra: &str, expected: Guests, certificate: bool| {
+            let found = read(&format!("{KEY};{extra}"), "SSL").unwrap();
+            assert_eq!(found.guests, expected, "{name}");
+            let required = found.tls.unwrap().client_auth == ClientAuth::Required;
+            assert_eq!(required, certificate, "{name}");
         };
-        let named = read("User:broker; User:CN=b,O=x;Group:g");
-        assert_eq!(named.tls.unwrap().client_auth, ClientAuth::Required);
-        let names: Vec<String> = named.guests.unwrap().names.into_iter().collect();
-        assert_eq!(names, ["CN=b,O=x", "broker"]);
-        assert_eq!(read("").guests, None);
-        // Names that are no users' let nobody in, rather than everybody.
-        assert_eq!(read("Group:g").guests.unwrap().names.len(), 0);
+        let user = |name: &str| KafkaPrincipal::user(name);
+        check("nobody is named", "", Guests::Everybody, false);
+        check("nobody", "super.users=", Guests::Everybody, false);
+        check("one", "super.users=User:b", Guests::SuperUsers(vec![user("b")]), true);
+        let group: KafkaPrincipal = "Group:g".parse().unwrap();
+        check("no user", "super.users=Group:g", Guests::SuperUsers(vec![group]), true);
+        let allowed = Guests::Allowed(AuthorizerSettings {
+            super_users: vec![user("b")],
+            allow_everyone_if_no_acl_found: false,
+            zookeeper: None,
+        });
+        let class = "authorizer.class.name=kafka.security.authorizer.AclAuthorizer;super.users=User:b";
+        check("by lists", class, allowed, true);
+        assert!(read("authorizer.class.name=my.Authorizer", "PLAINTEXT").is_err());
+        assert!(read("super.users=b", "PLAINTEXT").is_err());
     }
 
     #[test]
     fn the_listener_between_brokers_says_how_they_are_reached() {
-        let read = |text: &str, listener: &str| {
-            let pairs = text.split(';').filter_map(|pair| pair.split_once('='));
+        const SCRAM: &str = "org.apache.kafka.common.security.scram.ScramLoginModule required username=a password=b@";
+        let check = |text: &str, listener: &str, expected: Result<(bool, usize), &str>| {
+            // A JAAS line ends with what stands between pairs here.
+            let pairs = text
+                .replace('@', "\u{0}")
+                .split(';')
+                .map(|it| it.replace('\u{0}', ";"))
+                .collect::<Vec<_>>();
+            let pairs = pairs.iter().filter_map(|pair| pair.split_once('='));
             let given = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-            Security::read(&given, listener).map(|found| (found.tls.is_some(), found.login.is_some()))
-        };
-        let check = |text: &str, listener: &str, expected: Result<(bool, bool), &str>| {
-            assert_eq!(
-                read(text, listener),
-                expected.map_err(str::to_owned),
-                "{text} {listener}"
-            );
+            let found = Security::read(&given, listener, DEFAULTS);
+            let found = found.map(|it| (it.tls.is_some(), it.sasl.map_or(0, |sasl| sasl.mechanisms.len())));
+            assert_eq!(found, expected.map_err(str::to_owned), "{text} {listener}");
         };
         let map = "listener.security.protocol.map=IN:SASL_SSL,OUT:PLAINTEXT";
-        let jaas = "listener.name.in.plain.sasl.jaas.config=x;sasl.mechanism.inter.broker.protocol=PLAIN";
-        check("", "PLAINTEXT", Ok((false, false)));
-        check("", "INTERNAL", Ok((false, false)));
-        check("", "SSL", Ok((true, false)));
-        check(&format!("{map};{jaas}"), "IN", Ok((true, true)));
-        check(map, "OUT", Ok((false, false)));
+        let mechanism = "sasl.mechanism.inter.broker.protocol=SCRAM-SHA-256";
+        check("", "PLAINTEXT", Ok((false, 0)));
+        check("", "INTERNAL", Ok((false, 0)));
+        check("", "SSL", Ok((true, 0)));
+        let own = format!("{map};{mechanism};listener.name.in.scram-sha-256.sasl.jaas.config={SCRAM}");
+        check(&own, "IN", Ok((true, 1)));
         check(
-            map,
+            &format!("{mechanism};sasl.jaas.config={SCRAM}"),
+            "SASL_PLAINTEXT",
+            Ok((false, 1)),
+        );
+        let both = "sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512";
+        check(
+            &format!("{mechanism};{both};sasl.jaas.config={SCRAM}"),
+            "SASL_PLAINTEXT",
+            Ok((false, 2)),
+        );
+        check(map, "OUT", Ok((false, 0)));
+        check(
+            &format!("{map};{mechanism}"),
             "IN",
-            Err("brokers want a login: set listener.name.in.gssapi.sasl.jaas.config"),
+            Err(
+                "Could not find a 'KafkaServer' or 'in.KafkaServer' entry in the JAAS configuration: set listener.name.in.scram-sha-256.sasl.jaas.config",
+            ),
         );
         check(
             "listener.security.protocol.map=IN:TLS",

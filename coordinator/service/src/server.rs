@@ -1,11 +1,13 @@
 //! The requests that a dedicated coordinator serves: those that only the controller can answer.
 //!
-//! A broker needs no other; clients never come here, because nobody tells them. One task per connection, one request at a
-//! time, in order. Bounds: [`MAX_CONNECTIONS`] connections, frames of [`MAX_FRAME`] bytes.
+//! A broker needs no other; clients never come here, because nobody tells them. Who may ask is for the [`Door`]. One task
+//! per connection, one request at a time, in order. Bounds: [`MAX_CONNECTIONS`] connections, frames of [`MAX_FRAME`] bytes.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker_admission::{Failed, Verdict};
 use broker_wire::codec::{self, EncodeError};
 use broker_wire::frame::{FrameBuffer, FrameError};
 use broker_wire::guard::Malformed;
@@ -13,26 +15,32 @@ use broker_wire::header::{HeaderError, RequestHeader};
 use broker_wire::{Encodable, ErrorCode};
 use bytes::Bytes;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::messages::{
+    AllocateProducerIdsResponse, AlterPartitionReassignmentsResponse, AlterPartitionResponse, ApiKey,
+    ApiVersionsRequest, ApiVersionsResponse, ControlledShutdownResponse, ElectLeadersResponse,
+    ListPartitionReassignmentsResponse,
+};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::door::{Door, Guest, NotLetIn};
 use crate::handle::ControllerHandle;
-use crate::security::{Door, NotLetIn};
 
 /// How many connections may be open; a further one waits to be accepted.
 const MAX_CONNECTIONS: usize = 1_000;
 /// The largest request: an AlterPartition for every partition of a large broker is far below.
 const MAX_FRAME: usize = 16 << 20;
 
-/// How long a handshake may take.
+/// How long a handshake, and then a login, may take.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What is served, with its versions.
-const SERVED: [(ApiKey, i16, i16); 7] = [
+const SERVED: [(ApiKey, i16, i16); 9] = [
     (ApiKey::ControlledShutdown, 0, 3),
+    (ApiKey::SaslHandshake, 0, 1),
     (ApiKey::ApiVersions, 0, 4),
+    (ApiKey::SaslAuthenticate, 0, 2),
     (ApiKey::ElectLeaders, 0, 2),
     (ApiKey::AlterPartitionReassignments, 0, 0),
     (ApiKey::ListPartitionReassignments, 0, 0),
@@ -57,12 +65,18 @@ enum Closed {
     NotLetIn(#[from] NotLetIn),
     #[error("no SSL handshake within {HANDSHAKE_TIME_MAX:?}")]
     NoHandshake,
+    #[error("no login within {HANDSHAKE_TIME_MAX:?}")]
+    NoLogin,
+    #[error("authentication failed: {0}")]
+    Authentication(String),
+    #[error("{0}")]
+    Refused(String),
     #[error(transparent)]
     Socket(#[from] std::io::Error),
 }
 
-/// Serves until dropped: everybody, or those whom `door` lets in.
-pub async fn serve(listener: TcpListener, door: Option<Arc<Door>>, controller: ControllerHandle) {
+/// Serves those whom `door` lets in, until dropped.
+pub async fn serve(listener: TcpListener, door: Arc<Door>, controller: ControllerHandle) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -78,7 +92,7 @@ pub async fn serve(listener: TcpListener, door: Option<Arc<Door>>, controller: C
             Ok((stream, peer)) => {
                 let (controller, door) = (controller.clone(), door.clone());
                 connections.spawn(async move {
-                    if let Err(reason) = open(stream, door, &controller).await {
+                    if let Err(reason) = open(stream, peer.ip(), &door, &controller).await {
                         tracing::info!(%peer, %reason, "connection closed");
                     }
                     drop(place);
@@ -93,32 +107,60 @@ pub async fn serve(listener: TcpListener, door: Option<Arc<Door>>, controller: C
     }
 }
 
-async fn open(stream: TcpStream, door: Option<Arc<Door>>, controller: &ControllerHandle) -> Result<(), Closed> {
+async fn open(stream: TcpStream, host: IpAddr, door: &Door, controller: &ControllerHandle) -> Result<(), Closed> {
     stream.set_nodelay(true)?;
-    match door {
-        None => converse(stream, controller).await,
-        Some(door) => {
-            let accepted = tokio::time::timeout(HANDSHAKE_TIME_MAX, door.let_in(stream)).await;
-            let accepted = accepted.map_err(|_| Closed::NoHandshake)?;
-            converse(accepted?, controller).await
-        }
+    if !door.has_tls() {
+        return converse(stream, door.stranger(host), door, controller).await;
     }
+    let accepted = tokio::time::timeout(HANDSHAKE_TIME_MAX, door.shake_hands(stream, host)).await;
+    let (stream, guest) = accepted.map_err(|_| Closed::NoHandshake)??;
+    converse(stream, guest, door, controller).await
 }
 
 async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    mut guest: Guest,
+    door: &Door,
     controller: &ControllerHandle,
 ) -> Result<(), Closed> {
-    let mut frames = FrameBuffer::new(MAX_FRAME);
-    while let Some(frame) = frames.read_frame(&mut stream).await? {
-        let answer = answer(frame, controller).await?;
+    let mut frames = FrameBuffer::new(guest.max_frame_len(MAX_FRAME));
+    let login_until = tokio::time::Instant::now() + HANDSHAKE_TIME_MAX;
+    loop {
+        let read = frames.read_frame(&mut stream);
+        let frame = match guest.must_log_in() {
+            true => tokio::time::timeout_at(login_until, read)
+                .await
+                .map_err(|_| Closed::NoLogin)??,
+            false => read.await?,
+        };
+        let Some(frame) = frame else { return Ok(()) };
+        let verdict = guest.receive(frame);
+        frames.set_max_frame_len(guest.max_frame_len(MAX_FRAME));
+        let answer = match verdict {
+            Verdict::Serve(frame) => answer(frame, &mut guest, door, controller).await?,
+            Verdict::ServeVersions(frame) => {
+                let answer = answer(frame, &mut guest, door, controller).await?;
+                guest.versions_answered(&answer);
+                answer
+            }
+            Verdict::Reply(answer) => answer,
+            Verdict::Fail(Failed { reply, reason }) => {
+                // Whoever guesses passwords waits for each answer.
+                tokio::time::sleep(guest.failure_delay()).await;
+                if let Some(reply) = reply {
+                    stream.write_all(&reply).await?;
+                    stream.flush().await?;
+                }
+                return Err(Closed::Authentication(reason));
+            }
+            Verdict::Close(reason) => return Err(Closed::Refused(reason)),
+        };
         stream.write_all(&answer).await?;
         stream.flush().await?;
     }
-    Ok(())
 }
 
-async fn answer(frame: Bytes, controller: &ControllerHandle) -> Result<Bytes, Closed> {
+async fn answer(frame: Bytes, guest: &mut Guest, door: &Door, controller: &ControllerHandle) -> Result<Bytes, Closed> {
     let (header, body) = RequestHeader::parse(&frame)?;
     let version = header.api_version;
     let served = SERVED
@@ -132,11 +174,14 @@ async fn answer(frame: Bytes, controller: &ControllerHandle) -> Result<Bytes, Cl
         }
         None => return Err(Closed::NotServed(header.api.name)),
     };
+    if key == ApiKey::ApiVersions {
+        codec::decode_request::<ApiVersionsRequest>(version, body)?;
+        return reply(&header, version, &api_versions());
+    }
+    if !door.allows(guest, header.api.name) {
+        return refuse(key, &header);
+    }
     match key {
-        ApiKey::ApiVersions => {
-            codec::decode_request::<ApiVersionsRequest>(version, body)?;
-            reply(&header, version, &api_versions())
-        }
         ApiKey::AlterPartition => {
             let request = codec::decode_request(version, body)?;
             reply(&header, version, &controller.alter_partition(request, version).await)
@@ -155,21 +200,50 @@ async fn answer(frame: Bytes, controller: &ControllerHandle) -> Result<Bytes, Cl
         }
         ApiKey::AlterPartitionReassignments => {
             let request = codec::decode_request(version, body)?;
-            reply(
-                &header,
-                version,
-                &controller.alter_partition_reassignments(request).await,
-            )
+            let answer = controller.alter_partition_reassignments(request).await;
+            reply(&header, version, &answer)
         }
         ApiKey::ListPartitionReassignments => {
             let request = codec::decode_request(version, body)?;
-            reply(
-                &header,
-                version,
-                &controller.list_partition_reassignments(request).await,
-            )
+            let answer = controller.list_partition_reassignments(request).await;
+            reply(&header, version, &answer)
         }
         _ => Err(Closed::NotServed(header.api.name)),
+    }
+}
+
+/// The answer to whoever may not ask.
+fn refuse(key: ApiKey, header: &RequestHeader) -> Result<Bytes, Closed> {
+    let (version, code) = (header.api_version, ErrorCode::ClusterAuthorizationFailed.code());
+    match key {
+        ApiKey::AlterPartition => reply(
+            header,
+            version,
+            &AlterPartitionResponse::default().with_error_code(code),
+        ),
+        ApiKey::ControlledShutdown => reply(
+            header,
+            version,
+            &ControlledShutdownResponse::default().with_error_code(code),
+        ),
+        ApiKey::AllocateProducerIds => reply(
+            header,
+            version,
+            &AllocateProducerIdsResponse::default().with_error_code(code),
+        ),
+        // Version 0 has no place for it.
+        ApiKey::ElectLeaders if version >= 1 => {
+            reply(header, version, &ElectLeadersResponse::default().with_error_code(code))
+        }
+        ApiKey::AlterPartitionReassignments => {
+            let response = AlterPartitionReassignmentsResponse::default().with_error_code(code);
+            reply(header, version, &response)
+        }
+        ApiKey::ListPartitionReassignments => {
+            let response = ListPartitionReassignmentsResponse::default().with_error_code(code);
+            reply(header, version, &response)
+        }
+        _ => Err(Closed::Refused(format!("{} is not allowed", header.api.name))),
     }
 }
 

@@ -12,6 +12,7 @@
 mod error;
 mod grouped;
 mod memory;
+mod notices;
 mod op_size;
 mod remote;
 mod security;
@@ -28,6 +29,7 @@ use zk_schema::controller_epoch;
 
 pub use crate::error::{FencedError, MultiError, StoreError};
 pub use crate::memory::MemoryTree;
+pub use crate::notices::{Notices, Obey, ReadAll};
 pub use crate::security::{ClientIdentity, DigestLogin, Security, Tls};
 pub use crate::session::SessionState;
 pub use crate::watch::Watch;

@@ -1,7 +1,5 @@
 //! Logins frame by frame: what is taken when, and what a failure looks like.
 
-use std::net::{Ipv4Addr, SocketAddr};
-
 use broker_security::sasl::jaas;
 use broker_security::sasl::scram::ScramCache;
 use broker_security::sasl::{ScramCredential, ScramMechanism, ServerFactory};
@@ -9,13 +7,11 @@ use broker_wire::messages::MetadataRequest;
 use broker_wire::{Decodable, Request, apis};
 
 use super::*;
-use crate::config::{EnabledMechanism, SaslListenerConfig, SaslMechanism, SecurityProtocol};
-use crate::net::CredentialStores;
+use crate::{CredentialStores, EnabledMechanism, SaslListenerConfig, SaslMechanism};
 
 /// One connection to a listener with PLAIN (alice, bob) and SCRAM-SHA-256.
 struct Talk {
     authenticator: Authenticator,
-    info: Arc<ConnectionInfo>,
     now: Now,
 }
 
@@ -47,11 +43,8 @@ impl Talk {
     }
 
     fn with(listener: SaslListener) -> Self {
-        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000));
-        let info = Arc::new(ConnectionInfo::new("OUT".into(), SecurityProtocol::SaslPlaintext, peer));
         Self {
-            authenticator: Authenticator::new(Arc::new(listener), Arc::clone(&info)),
-            info,
+            authenticator: Authenticator::new(Arc::new(listener)),
             now: Now {
                 instant: Instant::now(),
                 wall: Millis(1_000_000),
@@ -104,7 +97,13 @@ impl Talk {
         assert!(matches!(self.handshake(1, "PLAIN"), Verdict::Reply(_)));
         let (code, message, ..) = self.authenticated(1, b"\0alice\0wonder");
         assert_eq!((code, message), (0, None));
-        assert_eq!(self.info.principal().to_string(), "User:alice");
+        assert_eq!(self.principal(), "User:alice");
+    }
+
+    /// Whose connection it is.
+    fn principal(&self) -> String {
+        let principal = self.authenticator.principal().cloned();
+        principal.unwrap_or_else(KafkaPrincipal::anonymous).to_string()
     }
 
     fn pass(&mut self, ms: u64) {
@@ -147,13 +146,13 @@ fn a_client_says_its_mechanism_and_then_who_it_is() {
             .collect();
         assert_eq!(names, ["PLAIN", "SCRAM-SHA-256"]);
         assert!(talk.authenticator.in_progress());
-        assert_eq!(talk.info.principal().to_string(), "User:ANONYMOUS");
+        assert_eq!(talk.principal(), "User:ANONYMOUS");
         assert_eq!(
             talk.authenticated(version, b"\0alice\0wonder"),
             (0, None, Vec::new(), 0)
         );
         assert!(!talk.authenticator.in_progress());
-        assert_eq!(talk.info.principal().to_string(), "User:alice");
+        assert_eq!(talk.principal(), "User:alice");
         assert!(matches!(talk.send(9, &MetadataRequest::default()), Verdict::Serve(_)));
     }
 }
@@ -166,7 +165,7 @@ fn a_client_of_version_0_sends_tokens_without_headers() {
         panic!()
     };
     assert_eq!(reply, [0; 4][..]);
-    assert_eq!(talk.info.principal().to_string(), "User:alice");
+    assert_eq!(talk.principal(), "User:alice");
 
     let mut talk = Talk::new(None);
     talk.handshake(0, "PLAIN");
@@ -223,7 +222,7 @@ fn requests_before_the_login_are_not_served() {
         prepare(&mut talk);
         let (reply, reason) = failure(talk.send(9, &metadata));
         assert_eq!((reply, reason.as_str()), (None, expected), "{name}");
-        assert_eq!(talk.info.principal().to_string(), "User:ANONYMOUS", "{name}");
+        assert_eq!(talk.principal(), "User:ANONYMOUS", "{name}");
         assert_eq!(
             closed(talk.send(9, &metadata)),
             "request after a failed login",
@@ -310,7 +309,7 @@ fn a_failed_login_is_told_what_kafka_tells() {
         "Authentication failed during authentication due to invalid credentials with SASL mechanism SCRAM-SHA-256"
     );
     assert_eq!(talk.authenticator.what(), "authentication");
-    assert_eq!(talk.info.principal().to_string(), "User:ANONYMOUS");
+    assert_eq!(talk.principal(), "User:ANONYMOUS");
 }
 
 #[test]
@@ -357,7 +356,7 @@ fn a_session_cannot_become_anothers() {
         message.unwrap(),
         "Cannot change principals during re-authentication from User.alice: User.bob"
     );
-    assert_eq!(talk.info.principal().to_string(), "User:alice");
+    assert_eq!(talk.principal(), "User:alice");
     closed(talk.send(9, &MetadataRequest::default()));
 
     let mut talk = Talk::new(Some(3000));
@@ -463,5 +462,5 @@ fn scram_goes_over_three_requests() {
         assert_eq!((code, message), (0, None));
         from_server = token;
     }
-    assert_eq!(talk.info.principal().to_string(), "User:alice");
+    assert_eq!(talk.principal(), "User:alice");
 }

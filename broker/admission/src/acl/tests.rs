@@ -4,7 +4,7 @@ use broker_security::principal::KafkaPrincipal;
 use zk_schema_store::MemoryTree;
 
 use super::*;
-use crate::security::{EntryFilter, PatternTypeFilter, ResourceFilter};
+use broker_security::authorizer::EntryFilter;
 
 fn settings() -> AuthorizerSettings {
     AuthorizerSettings {
@@ -16,7 +16,7 @@ fn settings() -> AuthorizerSettings {
 
 async fn start(tree: &MemoryTree) -> Arc<AclAuthorizer> {
     let store = Store::in_memory(tree.clone());
-    AclAuthorizer::start(store, &settings()).await.unwrap()
+    AclAuthorizer::start(store, &settings(), AclScope::All).await.unwrap()
 }
 
 fn topic(pattern_type: PatternType, name: &str) -> ResourcePattern {
@@ -202,5 +202,5 @@ async fn what_is_there_at_the_start_is_in_force_and_what_cannot_be_read_keeps_th
         )
         .await
         .unwrap();
-    assert!(AclAuthorizer::start(store, &settings()).await.is_err());
+    assert!(AclAuthorizer::start(store, &settings(), AclScope::All).await.is_err());
 }

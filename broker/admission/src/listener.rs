@@ -7,8 +7,8 @@ use std::time::Duration;
 use broker_security::sasl::scram::{NoTokens, ScramCache, ScramServers, TokenCredentials};
 use broker_security::sasl::{PlainUsers, ServerFactory};
 
-use super::oauthbearer;
-use crate::config::{EnabledMechanism, SaslListenerConfig, SaslMechanism};
+use crate::oauthbearer;
+use crate::settings::{EnabledMechanism, SaslListenerConfig, SaslMechanism};
 
 /// Where mechanisms look credentials up.
 #[derive(Clone)]
@@ -30,11 +30,11 @@ impl Default for CredentialStores {
 
 /// SASL of one listener, ready for logins.
 pub struct SaslListener {
-    pub(super) mechanisms: Vec<Offered>,
+    pub(crate) mechanisms: Vec<Offered>,
     /// `sasl.server.max.receive.size`.
-    pub(super) max_receive_size: usize,
+    pub(crate) max_receive_size: usize,
     /// How long the answer to a failed login is held back.
-    pub(super) failed_authentication_delay: Duration,
+    pub(crate) failed_authentication_delay: Duration,
 }
 
 impl std::fmt::Debug for SaslListener {
@@ -46,10 +46,10 @@ impl std::fmt::Debug for SaslListener {
 }
 
 /// A mechanism on offer.
-pub(super) struct Offered {
-    pub(super) factory: Arc<dyn ServerFactory>,
+pub(crate) struct Offered {
+    pub(crate) factory: Arc<dyn ServerFactory>,
     /// How long a session may last.
-    pub(super) max_reauth: Option<Duration>,
+    pub(crate) max_reauth: Option<Duration>,
 }
 
 /// A mechanism that cannot be made ready.

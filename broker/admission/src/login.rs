@@ -1,4 +1,4 @@
-//! How this broker, and the controller in it, log in to other brokers.
+//! How brokers and coordinators log in to brokers and to each other.
 
 use std::sync::Arc;
 
@@ -6,11 +6,8 @@ use broker_security::sasl::ClientFailure;
 use broker_wire::login::SaslLogin;
 use broker_wire::transport::Login;
 
-use super::oauthbearer;
-use crate::config::{BrokerLogin, SaslMechanism};
-
-/// Stands in the headers of the requests of a login.
-const CLIENT_ID: &str = "broker-login";
+use crate::oauthbearer;
+use crate::settings::{BrokerLogin, SaslMechanism};
 
 /// A login that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -20,17 +17,17 @@ pub struct NoLogin {
     reason: ClientFailure,
 }
 
-/// Makes a login ready.
+/// Makes a login ready; `client_id` stands in the headers of its requests. On a runtime.
 ///
 /// # Errors
 /// The JAAS line says too little.
-pub fn login(config: &BrokerLogin) -> Result<Arc<dyn Login>, NoLogin> {
+pub fn login(config: &BrokerLogin, client_id: &str) -> Result<Arc<dyn Login>, NoLogin> {
     let mechanism = config.mechanism.name();
     let login = match config.mechanism {
-        SaslMechanism::Plain | SaslMechanism::Scram(_) => SaslLogin::from_jaas(mechanism, &config.jaas, CLIENT_ID),
+        SaslMechanism::Plain | SaslMechanism::Scram(_) => SaslLogin::from_jaas(mechanism, &config.jaas, client_id),
         SaslMechanism::OauthBearer => match &config.token_source {
             Some(source) => oauthbearer::logins(source)
-                .map(|logins| SaslLogin::new(logins, CLIENT_ID))
+                .map(|logins| SaslLogin::new(logins, client_id))
                 .map_err(ClientFailure),
             None => Err(ClientFailure("it has no source of tokens".into())),
         },

@@ -26,8 +26,7 @@ use broker_wire::{Encodable, ErrorCode, StrBytes, codec};
 use bytes::{BufMut, Bytes, BytesMut};
 use model::Millis;
 
-use super::sasl::SaslListener;
-use crate::api::ConnectionInfo;
+use crate::listener::SaslListener;
 
 /// A login of more frames than this is none. The longest mechanism needs six, with every version of ApiVersions refused
 /// once.
@@ -41,7 +40,7 @@ const SASL_AUTHENTICATE: i16 = ApiKey::SaslAuthenticate as i16;
 
 /// What to do with a connection after a frame.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// Serve the frame as a request, as usual.
     Serve(Bytes),
     /// Serve it as ApiVersions, and say how that went by [`Authenticator::versions_answered`].
@@ -56,17 +55,16 @@ pub(super) enum Verdict {
 
 /// A login that has failed.
 #[derive(Debug)]
-pub(super) struct Failed {
+pub struct Failed {
     /// What the peer is told.
-    pub(super) reply: Option<Bytes>,
+    pub reply: Option<Bytes>,
     /// What the log is told, without secrets.
-    pub(super) reason: String,
+    pub reason: String,
 }
 
 /// The login of one connection.
-pub(super) struct Authenticator {
+pub struct Authenticator {
     listener: Arc<SaslListener>,
-    info: Arc<ConnectionInfo>,
     state: State,
     /// Frames of the login that is in progress.
     frames: u32,
@@ -107,17 +105,18 @@ struct Session {
 
 /// The time, by both clocks: sessions end by the one that never jumps, credentials by the wall's.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Now {
-    pub(super) instant: Instant,
-    pub(super) wall: Millis,
+pub struct Now {
+    /// The one that never jumps.
+    pub instant: Instant,
+    /// The wall's.
+    pub wall: Millis,
 }
 
 impl Authenticator {
     /// A new connection.
-    pub(super) fn new(listener: Arc<SaslListener>, info: Arc<ConnectionInfo>) -> Self {
+    pub fn new(listener: Arc<SaslListener>) -> Self {
         Self {
             listener,
-            info,
             state: State::Initial,
             frames: 0,
             session: None,
@@ -126,27 +125,32 @@ impl Authenticator {
     }
 
     /// Whether nobody is logged in, or a session is being renewed.
-    pub(super) fn in_progress(&self) -> bool {
+    pub fn in_progress(&self) -> bool {
         !matches!(self.state, State::LoggedIn)
     }
 
+    /// Who is logged in. While a session is renewed it is whoever was.
+    pub fn principal(&self) -> Option<&KafkaPrincipal> {
+        self.session.as_ref().map(|session| &session.principal)
+    }
+
     /// Whether nobody has ever been logged in.
-    pub(super) fn is_first_login(&self) -> bool {
+    pub fn is_first_login(&self) -> bool {
         self.session.is_none()
     }
 
     /// The largest frame that may come before the login has ended.
-    pub(super) fn max_frame_len(&self) -> usize {
+    pub fn max_frame_len(&self) -> usize {
         self.listener.max_receive_size
     }
 
     /// How long a failed login is left without an answer.
-    pub(super) fn failure_delay(&self) -> Duration {
+    pub fn failure_delay(&self) -> Duration {
         self.listener.failed_authentication_delay
     }
 
     /// Takes the next frame.
-    pub(super) fn receive(&mut self, frame: Bytes, now: Now) -> Verdict {
+    pub fn receive(&mut self, frame: Bytes, now: Now) -> Verdict {
         if let State::LoggedIn = self.state {
             return self.logged_in(frame, now);
         }
@@ -164,7 +168,7 @@ impl Authenticator {
     }
 
     /// How ApiVersions was answered: only once it is answered without an error does SaslHandshake have to follow.
-    pub(super) fn versions_answered(&mut self, reply: &Bytes) {
+    pub fn versions_answered(&mut self, reply: &Bytes) {
         // Size, correlation id, error code; the header of this one response is the same in all versions.
         let accepted = reply.get(8..10) == Some(&[0, 0]);
         self.state = if accepted {
@@ -358,7 +362,6 @@ impl Authenticator {
         };
         // An end beyond what the clock can say is none.
         let expires = lifetime.and_then(|lifetime| now.instant.checked_add(lifetime));
-        self.info.set_principal(done.principal.clone());
         self.session = Some(Session {
             mechanism: exchange.mechanism.clone(),
             principal: done.principal,
@@ -394,7 +397,7 @@ impl Authenticator {
     }
 
     /// What is going on, in Kafka's words.
-    pub(super) fn what(&self) -> &'static str {
+    pub fn what(&self) -> &'static str {
         if self.session.is_some() {
             "re-authentication"
         } else {

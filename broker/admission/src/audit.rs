@@ -9,44 +9,52 @@ use tracing::{Level, debug, enabled, info, trace};
 use zk_schema::acl::{Operation, ResourceType};
 
 /// Kafka's name of the audit log.
-pub(crate) const AUDIT: &str = "kafka.authorizer.logger";
+pub const AUDIT: &str = "kafka.authorizer.logger";
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Action<'a> {
-    pub(super) operation: Operation,
-    pub(super) resource_type: ResourceType,
-    pub(super) name: &'a str,
+pub struct Action<'a> {
+    /// To do what.
+    pub operation: Operation,
+    /// To which kind of resource.
+    pub resource_type: ResourceType,
+    /// To which.
+    pub name: &'a str,
     /// How often the request names the resource.
-    pub(super) count: usize,
-    pub(super) log: LogIf,
+    pub count: usize,
+    /// Whether the decision is worth a line.
+    pub log: LogIf,
 }
 
 /// Whether a decision is worth a line: not where it only tells a client what it could do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LogIf {
-    pub(super) allowed: bool,
-    pub(super) denied: bool,
+pub struct LogIf {
+    /// If it is allowed.
+    pub allowed: bool,
+    /// If it is denied.
+    pub denied: bool,
 }
 
 impl LogIf {
-    pub(super) const BOTH: Self = Self {
+    /// Either way.
+    pub const BOTH: Self = Self {
         allowed: true,
         denied: true,
     };
     /// Somebody may be refused this and still be served.
-    pub(super) const ALLOWED: Self = Self {
+    pub const ALLOWED: Self = Self {
         allowed: true,
         denied: false,
     };
-    pub(super) const NEITHER: Self = Self {
+    /// Neither way.
+    pub const NEITHER: Self = Self {
         allowed: false,
         denied: false,
     };
 }
 
 /// Logs what was decided about one resource.
-pub(super) fn decided(requester: Requester<'_>, request: &str, action: Action<'_>, decision: &Decision<'_>) {
+pub(crate) fn decided(requester: Requester<'_>, request: &str, action: Action<'_>, decision: &Decision<'_>) {
     // The levels in use decide before anything is formatted.
     if enabled!(target: AUDIT, Level::DEBUG) {
         reason(requester, action, decision);
@@ -61,7 +69,7 @@ pub(super) fn decided(requester: Requester<'_>, request: &str, action: Action<'_
 }
 
 /// Logs whether something may be done to any resource of a kind.
-pub(super) fn decided_for_any(
+pub(crate) fn decided_for_any(
     requester: Requester<'_>,
     request: &str,
     operation: Operation,

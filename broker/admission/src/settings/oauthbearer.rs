@@ -1,7 +1,7 @@
 //! OAUTHBEARER as the configuration has it: who checks tokens on a listener, and where tokens for this broker's own
 //! logins come from.
 //!
-//! Reads keys and the options of the JAAS line; opens no file and asks nobody (see `net::oauthbearer`).
+//! Reads keys and the options of the JAAS line; opens no file and asks nobody (see `crate::oauthbearer`).
 //!
 //! Source: Kafka 3.9 `OAuthBearerValidatorCallbackHandler`, `OAuthBearerLoginCallbackHandler`, `ConfigurationUtils`.
 
@@ -14,10 +14,8 @@ use broker_security::sasl::OAUTHBEARER;
 use broker_security::sasl::jaas::JaasEntry;
 use broker_security::tls::Secret;
 
-use super::error::ConfigError;
-use super::keys;
-use super::listener_values::ListenerConfig;
-use super::value::Value;
+use super::keys::{default, number};
+use super::{ListenerKeys, Refused};
 
 const LOGIN_CLASSES: [&str; 2] = [
     "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler",
@@ -105,12 +103,15 @@ impl TokenCheck {
     ///
     /// # Errors
     /// It could not be as it is asked for.
-    pub fn read(values: &ListenerConfig<'_>, jaas: &JaasEntry) -> Result<Self, ConfigError> {
+    pub fn read(values: &ListenerKeys<'_>, jaas: &JaasEntry) -> Result<Self, Refused> {
         let class = values.text_for_mechanism(OAUTHBEARER, "sasl.server.callback.handler.class");
-        if !class.is_some_and(|class| SIGNED_VALIDATOR_CLASSES.contains(&class.trim())) {
+        if !class
+            .as_deref()
+            .is_some_and(|class| SIGNED_VALIDATOR_CLASSES.contains(&class.trim()))
+        {
             return UnsecuredValidator::from_options(&jaas.options)
                 .map(Self::Unsecured)
-                .map_err(ConfigError::Refused);
+                .map_err(Refused);
         }
         let keys = Keys(values);
         let millis = |key: &str| Ok(Duration::from_millis(keys.at_least(key, 1)?));
@@ -141,9 +142,12 @@ impl TokenSource {
     ///
     /// # Errors
     /// Nobody could log in so.
-    pub fn read(values: &ListenerConfig<'_>, jaas: &JaasEntry) -> Result<Self, ConfigError> {
+    pub fn read(values: &ListenerKeys<'_>, jaas: &JaasEntry) -> Result<Self, Refused> {
         let class = values.text_for_mechanism(OAUTHBEARER, "sasl.login.callback.handler.class");
-        if !class.is_some_and(|class| LOGIN_CLASSES.contains(&class.trim())) {
+        if !class
+            .as_deref()
+            .is_some_and(|class| LOGIN_CLASSES.contains(&class.trim()))
+        {
             return Ok(Self::Unsecured(jaas.options.clone()));
         }
         let endpoint = match Keys(values).source("sasl.oauthbearer.token.endpoint.url", jaas)? {
@@ -155,9 +159,7 @@ impl TokenSource {
             value.filter(|value| !value.is_empty()).map(str::to_owned)
         };
         let required = |name: &str| {
-            option(name).ok_or_else(|| {
-                ConfigError::Refused(format!("The OAuth configuration option {name} value must be non-null"))
-            })
+            option(name).ok_or_else(|| Refused(format!("The OAuth configuration option {name} value must be non-null")))
         };
         let extensions = jaas.options.iter().filter_map(|(key, value)| {
             let name = key.strip_prefix("extension_")?;
@@ -174,32 +176,31 @@ impl TokenSource {
 }
 
 /// Keys, a mechanism's own before the listener's before everybody's.
-struct Keys<'a>(&'a ListenerConfig<'a>);
+struct Keys<'a>(&'a ListenerKeys<'a>);
 
 impl Keys<'_> {
     /// What is set and not blank.
     fn text(&self, key: &str) -> Option<String> {
-        let text = self.0.text_for_mechanism(OAUTHBEARER, key).or_else(|| self.0.text(key));
-        let text = text.map(str::trim).filter(|text| !text.is_empty());
-        text.map(str::to_owned)
+        let text = self
+            .0
+            .text_for_mechanism(OAUTHBEARER, key)
+            .or_else(|| self.0.text(key))?;
+        let text = text.trim();
+        (!text.is_empty()).then(|| text.to_owned())
     }
 
     fn claim(&self, key: &str, default: &str) -> String {
         self.text(key).unwrap_or_else(|| default.to_owned())
     }
 
-    fn at_least(&self, key: &str, least: u64) -> Result<u64, ConfigError> {
+    fn at_least(&self, key: &str, least: u64) -> Result<u64, Refused> {
         let text = self.text(key);
-        let default = || match keys::lookup(key).map(keys::Key::default_value) {
-            Some(Value::Integer(default)) => u64::try_from(default).ok(),
-            _ => None,
-        };
-        let value = match &text {
-            Some(text) => text.parse().ok(),
-            None => default(),
+        let value = match text.clone().or_else(|| default(key)) {
+            Some(text) => number(key, &text).ok().and_then(|value| u64::try_from(value).ok()),
+            None => None,
         };
         value.filter(|value| *value >= least).ok_or_else(|| {
-            ConfigError::Refused(format!(
+            Refused(format!(
                 "The OAuth configuration option {key} value must be at least {least}; it is {}",
                 text.unwrap_or_default()
             ))
@@ -210,12 +211,8 @@ impl Keys<'_> {
         self.text(key)?.parse().ok().map(Duration::from_millis)
     }
 
-    fn source(&self, key: &str, jaas: &JaasEntry) -> Result<Source, ConfigError> {
-        let refuse = |what: &str| {
-            Err(ConfigError::Refused(format!(
-                "The OAuth configuration option {key} {what}"
-            )))
-        };
+    fn source(&self, key: &str, jaas: &JaasEntry) -> Result<Source, Refused> {
+        let refuse = |what: &str| Err(Refused(format!("The OAuth configuration option {key} {what}")));
         let Some(url) = self.text(key) else {
             return refuse("value must be non-null");
         };
@@ -259,18 +256,19 @@ impl Keys<'_> {
 mod tests {
     use broker_security::sasl::jaas;
 
-    use super::super::BrokerConfig;
     use super::*;
 
     const HANDLER: &str = "listener.name.out.oauthbearer.sasl.server.callback.handler.class";
     const URL: &str = "sasl.oauthbearer.jwks.endpoint.url";
 
     fn check_of(extra: &[(&str, &str)]) -> Result<TokenCheck, String> {
-        let base = [("zookeeper.connect", "z"), ("broker.id", "0")];
-        let config = BrokerConfig::from_pairs(base.into_iter().chain(extra.iter().copied())).unwrap();
+        let given = |key: &str| {
+            let found = extra.iter().rev().find(|(name, _)| *name == key);
+            found.map(|(_, value)| (*value).to_owned())
+        };
         let line = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;";
         let jaas = jaas::parse_line(line).unwrap();
-        TokenCheck::read(&config.for_listener("OUT"), &jaas).map_err(|error| error.to_string())
+        TokenCheck::read(&ListenerKeys::new("OUT", &given), &jaas).map_err(|error| error.to_string())
     }
 
     #[test]

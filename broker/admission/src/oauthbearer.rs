@@ -22,7 +22,7 @@ use broker_security::tls::{Secret, TrustStoreSettings};
 use serde_json::Value;
 
 use crate::clock;
-use crate::config::{OauthEndpoint, OauthSource, SignedTokens, TokenCheck, TokenSource};
+use crate::settings::{Endpoint, SignedTokens, Source, TokenCheck, TokenSource};
 
 /// How large an answer may be.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
@@ -33,7 +33,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The keys cannot be read: a sentence.
-pub(super) fn servers(check: &TokenCheck) -> Result<Arc<dyn ServerFactory>, String> {
+pub(crate) fn servers(check: &TokenCheck) -> Result<Arc<dyn ServerFactory>, String> {
     let validator = match check {
         TokenCheck::Unsecured(validator) => Validator::Unsecured(validator.clone()),
         TokenCheck::Signed(signed) => Validator::Signed(SignedValidator {
@@ -51,13 +51,13 @@ pub(super) fn servers(check: &TokenCheck) -> Result<Arc<dyn ServerFactory>, Stri
 /// Keys from a file are read once; those of a server are fetched from time to time.
 fn keys(signed: &SignedTokens) -> Result<Arc<Keys>, String> {
     match &signed.jwks {
-        OauthSource::File(path) => {
+        Source::File(path) => {
             let json = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
             KeySet::parse(&json)
                 .map(Keys::new)
                 .map_err(|error| format!("{}: {error}", path.display()))
         }
-        OauthSource::Http(endpoint) => {
+        Source::Http(endpoint) => {
             let fetcher = Fetcher::new(endpoint)?;
             let keys = Keys::new(KeySet::default());
             tokio::spawn(refresh(Arc::downgrade(&keys), fetcher, signed.clone()));
@@ -101,7 +101,7 @@ async fn refresh(keys: Weak<Keys>, fetcher: Fetcher, signed: SignedTokens) {
 ///
 /// # Errors
 /// Nobody could log in so: a sentence.
-pub(super) fn logins(source: &TokenSource) -> Result<Arc<dyn ClientFactory>, String> {
+pub(crate) fn logins(source: &TokenSource) -> Result<Arc<dyn ClientFactory>, String> {
     Ok(match source {
         TokenSource::Unsecured(options) => Arc::new(UnsecuredLogins::from_options(options, clock::now)?),
         TokenSource::File(path) => Arc::new(FileLogins(path.clone())),
@@ -250,7 +250,7 @@ struct Fetcher {
 }
 
 impl Fetcher {
-    fn new(endpoint: &OauthEndpoint) -> Result<Self, String> {
+    fn new(endpoint: &Endpoint) -> Result<Self, String> {
         let trusted = match &endpoint.truststore {
             Some((path, of, password)) => TrustStoreSettings::file(of.clone(), path.clone(), password.clone())
                 .and_then(|store| store.load())
@@ -325,8 +325,8 @@ mod tests {
 
     const KEYS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"AQ","y":"AQ"}]}"#;
 
-    fn endpoint(url: String) -> OauthEndpoint {
-        OauthEndpoint {
+    fn endpoint(url: String) -> Endpoint {
+        Endpoint {
             url,
             truststore: None,
             connect_timeout: Some(Duration::from_secs(5)),
@@ -403,7 +403,7 @@ mod tests {
     async fn keys_of_a_server_are_there_once_they_are_fetched() {
         let (url, _served) = serve_once(ok(KEYS)).await;
         let signed = SignedTokens {
-            jwks: OauthSource::Http(endpoint(url)),
+            jwks: Source::Http(endpoint(url)),
             refresh: Duration::from_secs(3600),
             retry_backoff: Duration::from_millis(100),
             retry_backoff_max: Duration::from_secs(1),

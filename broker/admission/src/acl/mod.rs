@@ -1,23 +1,28 @@
-//! The rules in ZooKeeper: read at start, followed, changed; and decisions on what was read.
+//! Access control lists in ZooKeeper: read at start, followed, changed; and decisions on what was read.
 //!
 //! A change reads what is there, writes with its version, and tries again if somebody else was faster. The notice goes
 //! out after the write, and only if something has changed. What is in ZooKeeper wins, always: a notice is a hint to read.
 //!
 //! Source: Kafka 3.9 `AclAuthorizer`, `KafkaZkClient.createAclPaths`.
 
+mod changes;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_security::authorizer::{Authorizer, BindingFilter, Requester, VersionedAcls};
+use broker_security::authorizer::{
+    Authorizer, BindingFilter, PatternTypeFilter, Requester, ResourceFilter, VersionedAcls,
+};
 use smallvec::SmallVec;
 use zk_schema::DecodeError;
 use zk_schema::acl::{self, AclEntry, Operation, PatternType, ResourcePattern, ResourceType};
 use zk_schema_store::{CreateMode, Stat, Store, StoreError};
 
-use super::audit::{self, Action};
-use super::settings::AuthorizerSettings;
-use crate::api::RequestContext;
+use crate::audit;
+use crate::settings::AuthorizerSettings;
+
+pub use crate::audit::{Action, LogIf};
 
 /// How often a change is tried again because somebody else changed the same resource meanwhile.
 const RETRIES_MAX: usize = 10;
@@ -41,12 +46,34 @@ pub enum AclError {
     Store(#[from] StoreError),
 }
 
+/// Which rules are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AclScope {
+    /// All.
+    All,
+    /// Those of the cluster: enough to know a broker by.
+    Cluster,
+    /// None: only super users may do anything. ZooKeeper is neither read nor followed.
+    Nothing,
+}
+
+impl AclScope {
+    fn contains(self, resource_type: ResourceType) -> bool {
+        match self {
+            Self::All => true,
+            Self::Cluster => resource_type == ResourceType::Cluster,
+            Self::Nothing => false,
+        }
+    }
+}
+
 /// A rule that was to be deleted, and what came of it.
 pub type Deleted = (ResourcePattern, AclEntry, Result<(), AclError>);
 
 /// Kafka's authorizer over ZooKeeper.
 pub struct AclAuthorizer {
     rules: Authorizer,
+    scope: AclScope,
     store: Store,
     /// Held, as Kafka's, while ZooKeeper is asked and what it says is taken over: what is read first must not be taken
     /// over last. Decisions never wait for it.
@@ -58,14 +85,20 @@ impl AclAuthorizer {
     ///
     /// # Errors
     /// ZooKeeper has not answered, or a rule cannot be understood: nobody may be let in past a rule that denies it.
-    pub async fn start(store: Store, settings: &AuthorizerSettings) -> Result<Arc<Self>, StoreError> {
-        create_paths(&store).await?;
+    pub async fn start(store: Store, settings: &AuthorizerSettings, scope: AclScope) -> Result<Arc<Self>, StoreError> {
+        if scope != AclScope::Nothing {
+            create_paths(&store).await?;
+        }
         let users = settings.super_users.iter().cloned();
         let authorizer = Arc::new(Self {
             rules: Authorizer::new(users, settings.allow_everyone_if_no_acl_found),
+            scope,
             store,
             updates: tokio::sync::Mutex::new(()),
         });
+        if scope == AclScope::Nothing {
+            return Ok(authorizer);
+        }
         match authorizer.read_all().await? {
             None => Ok(authorizer),
             Some(error) => Err(StoreError::Other(error.to_string())),
@@ -74,40 +107,37 @@ impl AclAuthorizer {
 
     /// Follows the notices of changes for as long as the broker lives; end it by dropping the future.
     pub async fn follow(self: Arc<Self>) {
-        super::changes::follow(&self).await;
+        changes::follow(&self).await;
     }
 
-    pub(super) fn store(&self) -> &Store {
+    fn store(&self) -> &Store {
         &self.store
     }
 
-    /// Decides each action, all on the same rules, and logs it.
-    pub(super) fn authorize(&self, cx: &RequestContext, actions: &[Action<'_>]) -> SmallVec<[bool; 4]> {
-        let principal = cx.connection.principal();
-        let requester = Requester {
-            principal: &principal,
-            host: cx.connection.peer.ip(),
-        };
+    /// Decides each action of a request, all on the same rules, and logs it.
+    pub fn authorize(&self, requester: Requester<'_>, request: &str, actions: &[Action<'_>]) -> SmallVec<[bool; 4]> {
         let index = self.rules.snapshot();
         let decide = |action: &Action<'_>| {
             let decision = self
                 .rules
                 .decide(&index, requester, action.operation, action.resource_type, action.name);
-            audit::decided(requester, cx.header.api.name, *action, &decision);
+            audit::decided(requester, request, *action, &decision);
             decision.is_allowed()
         };
         actions.iter().map(decide).collect()
     }
 
-    pub(super) fn authorize_any(&self, cx: &RequestContext, operation: Operation, kind: ResourceType) -> bool {
-        let principal = cx.connection.principal();
-        let requester = Requester {
-            principal: &principal,
-            host: cx.connection.peer.ip(),
-        };
+    /// Decides whether a request may do this to at least one resource of the kind, and logs it.
+    pub fn authorize_any(
+        &self,
+        requester: Requester<'_>,
+        request: &str,
+        operation: Operation,
+        kind: ResourceType,
+    ) -> bool {
         let allowed = self.rules.may_with_any(requester, operation, kind);
-        if !self.rules.is_super_user(&principal) {
-            audit::decided_for_any(requester, cx.header.api.name, operation, kind, allowed);
+        if !self.rules.is_super_user(requester.principal) {
+            audit::decided_for_any(requester, request, operation, kind, allowed);
         }
         allowed
     }
@@ -262,7 +292,8 @@ impl AclAuthorizer {
 
     /// Reads these resources again and takes over what ZooKeeper says; what cannot be understood is told, and what was
     /// known of that resource stays.
-    pub(super) async fn refresh(&self, resources: Vec<ResourcePattern>) -> Result<Option<DecodeError>, StoreError> {
+    async fn refresh(&self, mut resources: Vec<ResourcePattern>) -> Result<Option<DecodeError>, StoreError> {
+        resources.retain(|resource| self.scope.contains(resource.resource_type));
         let _updating = self.updates.lock().await;
         let paths: Vec<String> = resources.iter().map(ResourcePattern::path).collect();
         let found = self.store.get_all(paths.iter().map(String::as_str)).await;
@@ -279,13 +310,13 @@ impl AclAuthorizer {
     }
 
     /// Reads all rules, and forgets those that are no longer there.
-    pub(super) async fn read_all(&self) -> Result<Option<DecodeError>, StoreError> {
+    async fn read_all(&self) -> Result<Option<DecodeError>, StoreError> {
         let mut misunderstood = None;
         let mut gone: BTreeSet<ResourcePattern> = {
-            let all = super::ResourceFilter {
+            let all = ResourceFilter {
                 resource_type: None,
                 name: None,
-                pattern_type: super::PatternTypeFilter::Any,
+                pattern_type: PatternTypeFilter::Any,
             };
             let known = self.rules.snapshot().matching(&all);
             known.into_iter().map(|(resource, _)| resource).collect()
@@ -297,6 +328,9 @@ impl AclAuthorizer {
                     tracing::warn!(kind, "ignoring ACLs of an unknown kind of resource");
                     continue;
                 };
+                if !self.scope.contains(resource_type) {
+                    continue;
+                }
                 let names = self.store.get_children(&format!("{root}/{kind}")).await?;
                 for names in names.unwrap_or_default().chunks(READ_AT_ONCE) {
                     let resource = |name: &String| ResourcePattern {
@@ -348,5 +382,4 @@ async fn create_paths(store: &Store) -> Result<(), StoreError> {
 }
 
 #[cfg(test)]
-#[path = "acl_authorizer_tests.rs"]
 mod tests;
