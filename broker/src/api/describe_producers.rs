@@ -4,7 +4,7 @@ use broker_wire::ErrorCode;
 use kafka_protocol::messages::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
 use kafka_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, ProducerId as WireProducerId};
 use kafka_protocol::protocol::StrBytes;
-use model::{LeaderEpoch, validate_topic_name};
+use model::validate_topic_name;
 
 use super::{Api, RequestContext, api, error_code};
 use crate::security::{Operation, ResourceType};
@@ -43,9 +43,11 @@ fn answer(cx: &RequestContext, topic: &str, index: i32) -> PartitionResponse {
         .broker
         .partitions
         .get(topic, index, known)
-        .and_then(|partition| partition.leader_log(LeaderEpoch::NONE));
+        .map(|partition| partition.log());
+    // Whoever has a replica answers: `kafka-transactions find-hanging --broker-id` asks followers as well.
     let log = match log {
-        Ok(log) => log,
+        Ok(Some(log)) => log,
+        Ok(None) => return answer.with_error_code(ErrorCode::NotLeaderOrFollower as i16),
         Err(refusal) => return answer.with_error_code(error_code::of_partition(&refusal) as i16),
     };
     let producers = log.active_producers().into_iter().map(|producer| {

@@ -37,4 +37,5 @@ mod streams;
 mod tls;
 mod tokens;
 mod topics;
+mod transaction_tools;
 mod zookeeper_security;

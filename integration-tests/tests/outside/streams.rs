@@ -32,6 +32,7 @@ fn word_count(scene: &Scene, bootstrap: &str, name: &str) -> Program {
          application.id=wordcount\n\
          processing.guarantee=exactly_once_v2\n\
          statestore.cache.max.bytes=0\n\
+         commit.interval.ms=1000\n\
          auto.offset.reset=earliest\n\
          replication.factor=3\n\
          state.dir={}\n\
