@@ -198,6 +198,13 @@ impl Bench {
         self.now = until;
     }
 
+    /// Goes to `moment` at once, and lets happen what is due then.
+    pub(super) fn tick_at(&mut self, moment: i64) {
+        self.now = moment;
+        self.core.tick(at(self.now));
+        self.take();
+    }
+
     pub(super) fn state(&self, id: &str) -> TransactionState {
         self.core.describe(id).unwrap().state
     }

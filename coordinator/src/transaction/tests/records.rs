@@ -10,95 +10,152 @@ use super::bench::{Bench, COORDINATOR, WALL, at, partitions, producer, stored, w
 /// restarted twice, one that commits offsets of a group in its transaction, one whose transaction is still open.
 const GOLDEN: &str = include_str!("transaction_state-0.txt");
 
-fn golden() -> Vec<(Vec<u8>, Vec<u8>)> {
+/// Another one, with the create time of each record, `-` for a tombstone. A producer whose successor aborts its transaction over two
+/// partitions, one whose transaction takes longer than its two seconds, an open one; the first two expire after fifteen seconds.
+const FENCED: &str = include_str!("transaction_state-fenced.txt");
+
+struct Line {
+    key: Vec<u8>,
+    value: Option<Vec<u8>>,
+    timestamp: Option<i64>,
+}
+
+impl Line {
+    fn id(&self) -> std::sync::Arc<str> {
+        match Key::decode(&self.key) {
+            Ok(Key::Transaction(id)) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn stored(&self) -> Option<StoredTransaction> {
+        let decode = |value: &[u8]| StoredTransaction::decode(value).unwrap();
+        self.value.as_deref().map(decode)
+    }
+}
+
+fn golden(text: &str) -> Vec<Line> {
     let hex = |text: &str| -> Vec<u8> {
         (0..text.len())
             .step_by(2)
             .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
             .collect()
     };
-    let line = |line: &str| line.split_once(' ').map(|(key, value)| (hex(key), hex(value)));
-    GOLDEN.lines().map(|text| line(text).unwrap()).collect()
+    let line = |line: &str| {
+        let words: Vec<_> = line.split(' ').collect();
+        Line {
+            key: hex(words[0]),
+            value: (words[1] != "-").then(|| hex(words[1])),
+            timestamp: words.get(2).map(|text| text.parse().unwrap()),
+        }
+    };
+    text.lines().map(line).collect()
 }
 
 #[test]
 fn records_of_the_real_kafka_are_read_and_written_byte_for_byte() {
-    let golden = golden();
+    let golden = golden(GOLDEN);
     assert_eq!(golden.len(), 28);
-    for (key, value) in golden {
-        let Ok(Key::Transaction(id)) = Key::decode(&key) else {
-            panic!("{key:?}")
-        };
-        assert_eq!(Key::encode(&id).unwrap(), key);
-        let transaction = StoredTransaction::decode(&value).unwrap();
-        assert_eq!(transaction.encode(false).unwrap(), value);
+    for line in golden {
+        assert_eq!(Key::encode(&line.id()).unwrap(), line.key);
+        assert_eq!(line.stored().unwrap().encode(false).unwrap(), line.value.unwrap());
     }
 }
 
 /// The requests that the real coordinator had, at the times at which it had them, make the core write what it wrote.
 #[test]
 fn the_same_requests_make_the_records_of_the_real_kafka() {
-    let golden = golden();
-    let mut bench = Bench::new();
-    for (index, (key, value)) in golden.iter().enumerate() {
-        let Ok(Key::Transaction(id)) = Key::decode(key) else {
-            panic!("{key:?}")
-        };
-        let transaction = StoredTransaction::decode(value).unwrap();
-        let update = transaction.last_update.0 - WALL;
-        use TransactionState::*;
-        match transaction.state {
-            Empty => {
-                bench.now = update;
-                bench.next_id = transaction.producer.id.0;
-                bench.init(&id, None);
+    for (name, text) in [("plain", GOLDEN), ("fenced", FENCED)] {
+        let golden = golden(text);
+        let mut bench = Bench::new();
+        bench.core.reconfigure(TransactionConfig {
+            transactional_id_expiration: Millis(15_000),
+            remove_expired_interval: Millis(1),
+            abort_timed_out_interval: Millis(1),
+            ..TransactionConfig::default()
+        });
+        for (index, line) in golden.iter().enumerate() {
+            let next = golden.get(index + 1).and_then(Line::stored);
+            ask_for(&mut bench, line, next);
+            let append = bench.store();
+            let record = &append.records[0];
+            assert_eq!(
+                (append.records.len(), &record.key[..]),
+                (1, &line.key[..]),
+                "{name}: record {index}"
+            );
+            // Kafka writes the partitions of a topic in the order of a set.
+            match line.stored() {
+                Some(stored) if stored.partitions.len() > 1 => {
+                    assert_eq!(written(&append), stored, "{name}: record {index}")
+                }
+                _ => assert_eq!(record.value.as_deref(), line.value.as_deref(), "{name}: record {index}"),
             }
-            Ongoing => {
+        }
+        assert!(bench.held.is_empty());
+    }
+}
+
+/// Lets happen what led to this record of the real coordinator.
+fn ask_for(bench: &mut Bench, line: &Line, next: Option<StoredTransaction>) {
+    use TransactionState::*;
+    let id = line.id();
+    let Some(stored) = line.stored() else {
+        bench.tick_at(line.timestamp.unwrap() - WALL);
+        return;
+    };
+    let before = bench.core.describe(&id).ok();
+    let update = stored.last_update.0 - WALL;
+    match stored.state {
+        Empty => {
+            bench.now = update;
+            bench.next_id = stored.producer.id.0;
+            bench.init_as(&InitRequest {
+                transactional_id: id,
+                timeout_ms: stored.timeout_ms,
+                expected: None,
+            });
+        }
+        Ongoing => {
+            bench.now = update;
+            let names: Vec<_> = stored.partitions.iter().map(ToString::to_string).collect();
+            bench.add(&id, stored.producer, &names.join(" "));
+        }
+        PrepareCommit | PrepareAbort => {
+            let is_fence = before.unwrap().producer != stored.producer;
+            if !is_fence {
                 bench.now = update;
-                let names: Vec<_> = transaction.partitions.iter().map(ToString::to_string).collect();
-                bench.add(&id, transaction.producer, &names.join(" "));
-            }
-            PrepareCommit | PrepareAbort => {
-                bench.now = update;
-                let commits = transaction.state == PrepareCommit;
+                let commits = stored.state == PrepareCommit;
                 let result = if commits {
                     TransactionResult::Commit
                 } else {
                     TransactionResult::Abort
                 };
-                bench.end(&id, transaction.producer, result);
-                // Kafka dates the last record when it begins to send the markers.
-                let complete = StoredTransaction::decode(&golden[index + 1].1).unwrap();
-                bench.now = complete.last_update.0 - WALL;
+                bench.end(&id, stored.producer, result);
+            } else if &*id == "late" {
+                bench.tick_at(update);
+            } else {
+                bench.now = update;
+                bench.init(&id, None);
             }
-            CompleteCommit | CompleteAbort => {
-                let markers = bench.sent.pop().unwrap();
-                for partition in markers.partitions {
-                    bench.markers_answered(markers.id, &partition.to_string(), MarkerOutcome::Written);
-                }
-            }
-            Dead | PrepareEpochFence => panic!("never stored"),
+            // Kafka dates the last record when it begins to send the markers.
+            bench.now = next.unwrap().last_update.0 - WALL;
         }
-        let append = bench.store();
-        assert_eq!(written(&append), transaction, "record {index}");
-        let (key, value) = (key.clone().into(), value.clone().into());
-        assert_eq!(
-            append.records,
-            [Record {
-                key,
-                value: Some(value)
-            }],
-            "record {index}"
-        );
+        CompleteCommit | CompleteAbort => {
+            let markers = bench.sent.pop().unwrap();
+            for partition in markers.partitions {
+                bench.markers_answered(markers.id, &partition.to_string(), MarkerOutcome::Written);
+            }
+        }
+        Dead | PrepareEpochFence => panic!("never stored"),
     }
-    assert!(bench.held.is_empty());
 }
 
 #[test]
 fn a_directory_of_the_real_kafka_is_taken_over() {
     let mut loader = Loader::new();
-    for (key, value) in golden() {
-        loader.replay(&key, Some(&value)).unwrap();
+    for line in golden(GOLDEN) {
+        loader.replay(&line.key, line.value.as_deref()).unwrap();
     }
     let core = loader.finish(TransactionConfig::default(), COORDINATOR, at(0));
     let known: Vec<_> = core
