@@ -256,6 +256,8 @@ pub async fn serve(broker: &Arc<Broker>, connection: &Arc<ConnectionInfo>, frame
 mod group_requests_tests;
 #[cfg(test)]
 mod transaction_requests_tests;
+#[cfg(test)]
+mod transactional_writes_tests;
 
 #[cfg(test)]
 mod tests {

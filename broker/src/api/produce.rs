@@ -420,3 +420,25 @@ fn name_leader(
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_coordinator_that_cannot_answer_makes_producers_send_again() {
+        let check = |answer: ErrorCode, told: ErrorCode, explained: bool| {
+            let (code, message) = unverified(answer);
+            assert_eq!((code, message.is_some()), (told, explained), "{answer}");
+        };
+        //    the coordinator's answer               the producer's                        with a message
+        check(ErrorCode::InvalidTxnState, ErrorCode::InvalidTxnState, true);
+        check(ErrorCode::ConcurrentTransactions, ErrorCode::NotEnoughReplicas, true);
+        check(ErrorCode::NetworkException, ErrorCode::NotEnoughReplicas, true);
+        check(ErrorCode::CoordinatorLoadInProgress, ErrorCode::NotEnoughReplicas, true);
+        check(ErrorCode::CoordinatorNotAvailable, ErrorCode::NotEnoughReplicas, true);
+        check(ErrorCode::NotCoordinator, ErrorCode::NotEnoughReplicas, true);
+        check(ErrorCode::TransactionAbortable, ErrorCode::TransactionAbortable, false);
+        check(ErrorCode::InvalidProducerEpoch, ErrorCode::InvalidProducerEpoch, false);
+    }
+}

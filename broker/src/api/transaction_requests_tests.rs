@@ -37,11 +37,11 @@ use crate::partition::{
     Isolation, LeaderAndIsrPartition, Lookup, PartitionState, Partitions, ReadSpec, ReplicaSettings,
 };
 
-const ME: BrokerId = BrokerId(1);
+pub(super) const ME: BrokerId = BrokerId(1);
 const OTHER: BrokerId = BrokerId(2);
 
-struct Stage {
-    broker: Arc<Broker>,
+pub(super) struct Stage {
+    pub(super) broker: Arc<Broker>,
     connection: Arc<ConnectionInfo>,
     epoch: i32,
     replicas: Vec<BrokerId>,
@@ -50,7 +50,7 @@ struct Stage {
 
 impl Stage {
     /// A broker that leads `t-0`, `t-1` and the only partitions of both internal topics; that of transactions has these replicas.
-    async fn new(replicas: &[BrokerId]) -> Self {
+    pub(super) async fn new(replicas: &[BrokerId]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::in_memory(MemoryTree::new());
         for topic in [TRANSACTION_STATE_TOPIC, GROUP_METADATA_TOPIC] {
@@ -162,10 +162,15 @@ impl Stage {
             .unwrap();
     }
 
-    /// Sends a request as a client does, and reads the answer as one.
-    async fn ask<R: Request>(&self, version: i16, request: &R) -> R::Response {
+    /// Sends a request as a client does.
+    pub(super) async fn serve<R: Request>(&self, version: i16, request: &R) -> Reply {
         let frame = codec::encode_request(7, "client", version, request).unwrap();
-        let reply = super::serve(&self.broker, &self.connection, frame.slice(4..)).await;
+        super::serve(&self.broker, &self.connection, frame.slice(4..)).await
+    }
+
+    /// Sends a request as a client does, and reads the answer as one.
+    pub(super) async fn ask<R: Request>(&self, version: i16, request: &R) -> R::Response {
+        let reply = self.serve(version, request).await;
         let Reply::Bytes(frame) = reply else {
             panic!("version {version}: {reply:?}")
         };
@@ -176,12 +181,18 @@ impl Stage {
         codec::decode_response::<R>(version, body).unwrap()
     }
 
-    async fn init(&self, version: i16, id: &str) -> InitProducerIdResponse {
+    pub(super) async fn init(&self, version: i16, id: &str) -> InitProducerIdResponse {
         self.ask(version, &init_request(id, 60_000)).await
     }
 
     /// The answers to `t-0` and `t-1`, or whatever was asked for.
-    async fn add(&self, version: i16, id: &str, producer: (i64, i16), partitions: &[(&str, i32)]) -> Vec<ErrorCode> {
+    pub(super) async fn add(
+        &self,
+        version: i16,
+        id: &str,
+        producer: (i64, i16),
+        partitions: &[(&str, i32)],
+    ) -> Vec<ErrorCode> {
         let request = if version < 4 {
             AddPartitionsToTxnRequest::default()
                 .with_v3_and_below_transactional_id(transactional_id(id))
@@ -200,7 +211,7 @@ impl Stage {
         codes(&self.ask(version, &request).await)
     }
 
-    async fn end(&self, version: i16, id: &str, producer: (i64, i16), committed: bool) -> ErrorCode {
+    pub(super) async fn end(&self, version: i16, id: &str, producer: (i64, i16), committed: bool) -> ErrorCode {
         let request = EndTxnRequest::default()
             .with_transactional_id(transactional_id(id))
             .with_producer_id(WireProducerId(producer.0))
@@ -218,7 +229,7 @@ fn init_request(id: &str, timeout_ms: i32) -> InitProducerIdRequest {
         .with_producer_epoch(-1)
 }
 
-fn transactional_id(id: &str) -> TransactionalId {
+pub(super) fn transactional_id(id: &str) -> TransactionalId {
     TransactionalId(wire(id))
 }
 
@@ -255,7 +266,7 @@ fn codes(response: &AddPartitionsToTxnResponse) -> Vec<ErrorCode> {
         .collect()
 }
 
-fn code(code: i16) -> ErrorCode {
+pub(super) fn code(code: i16) -> ErrorCode {
     ErrorCode::from_i16(code).unwrap()
 }
 
@@ -290,7 +301,7 @@ fn metadata() -> UpdateMetadataRequest {
         ])
 }
 
-async fn until(done: impl Fn() -> bool) {
+pub(super) async fn until(done: impl Fn() -> bool) {
     for _ in 0..2_000 {
         if done() {
             return;

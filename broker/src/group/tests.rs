@@ -8,17 +8,17 @@ use broker_log::{Logs, LogsConfig};
 use bytes::Bytes;
 use coordinator::group::{
     CommitRequest, CommittedOffset, FetchedOffset, GroupError, GroupState, HeartbeatRequest, JoinAnswer, JoinRequest,
-    LeavingMember, Protocol, SyncRequest,
+    LeavingMember, Protocol, SyncRequest, TransactionalCommitRequest,
 };
 use model::{
     BrokerEpoch, BrokerId, ControllerEpoch, GROUP_METADATA_TOPIC, LeaderEpoch, Millis, Offset, PartitionEpoch,
-    TopicPartition,
+    ProducerEpoch, ProducerId, TopicPartition, VerificationGuard,
 };
 use tempfile::TempDir;
 use zk_schema::brokers::topics::{self, ReplicaAssignment, TopicAssignment};
 use zk_schema_store::{CreateMode, MemoryTree, Store};
 
-use super::GroupCoordinator;
+use super::{GroupCoordinator, Slot};
 use crate::config::{BrokerConfig, ConfigHandle};
 use crate::fetch_session::PartitionFetch;
 use crate::partition::{
@@ -464,4 +464,48 @@ async fn a_topic_that_zookeeper_does_not_know_is_not_loaded_until_it_does() {
         .unwrap();
     until(|| !stage.groups.list().1).await;
     assert_eq!(stage.commit(3).await, None);
+}
+
+async fn commit_in_transaction(stage: &Stage, offset: i64) {
+    let request = TransactionalCommitRequest {
+        commit: commit_request(offset),
+        producer_id: ProducerId(7),
+        producer_epoch: ProducerEpoch(0),
+        verification: VerificationGuard::NONE,
+    };
+    let answer = stage.groups.commit_transactional(request).await;
+    assert_eq!(answer[0].1, None);
+}
+
+#[tokio::test]
+async fn offsets_of_a_transaction_wait_for_its_marker() {
+    let dir = TempDir::new().unwrap();
+    let mut stage = Stage::new(dir.path(), &[ME], &[]).await;
+    stage.elect(ME).await;
+    stage.ready().await;
+    stage.commit(1).await;
+    commit_in_transaction(&stage, 2).await;
+    assert!(is_unstable(&stage));
+    assert_eq!(stage.committed(), Some(1));
+    stage.groups.complete_transaction(0, ProducerId(7), true, Offset(2));
+    assert!(!is_unstable(&stage));
+    assert_eq!(stage.committed(), Some(2));
+    // Another partition's groups are none of ours.
+    stage.groups.complete_transaction(1, ProducerId(7), true, Offset(2));
+}
+
+#[tokio::test]
+async fn a_marker_that_comes_while_the_groups_are_loaded_is_not_lost() {
+    let dir = TempDir::new().unwrap();
+    let mut stage = Stage::new(dir.path(), &[ME], &[]).await;
+    stage.elect(ME).await;
+    stage.ready().await;
+    commit_in_transaction(&stage, 2).await;
+    // As if it had just been elected, and the marker were behind what is read.
+    let loading = Slot::Loading(LeaderEpoch(stage.epoch), Vec::new());
+    stage.groups.slots.write().insert(0, loading);
+    stage.groups.complete_transaction(0, ProducerId(7), true, Offset(1));
+    Arc::clone(&stage.groups).load(0).await;
+    assert!(!is_unstable(&stage));
+    assert_eq!(stage.committed(), Some(2));
 }
