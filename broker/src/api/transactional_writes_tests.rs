@@ -257,6 +257,15 @@ async fn markers_are_answered_each_for_itself_at_every_version() {
         (log(&stage, 0).log_end_offset(), log(&stage, 1).log_end_offset()),
         (Offset(4), Offset(2))
     );
+    let of_nobody = vec![marker((1, 0), 5, &[("t", 0)]), marker((1, -1), 5, &[("t", 0)])];
+    let request = WriteTxnMarkersRequest::default().with_markers(of_nobody);
+    let answer = stage.ask(1, &request).await;
+    let topics = answer.markers.iter().flat_map(|marker| &marker.topics);
+    let mut codes = topics
+        .flat_map(|topic| &topic.partitions)
+        .map(|partition| code(partition.error_code));
+    assert!(codes.all(|code| code == ErrorCode::UnknownServerError));
+    assert_eq!(log(&stage, 0).log_end_offset(), Offset(4), "nothing was appended");
     let empty = stage.ask(1, &WriteTxnMarkersRequest::default()).await;
     assert!(empty.markers.is_empty());
 }

@@ -51,6 +51,11 @@ enum Outcome {
 
 /// Writes the markers and answers when they are replicated, or are not within `request.timeout.ms`.
 pub(crate) async fn write(broker: &Arc<Broker>, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse {
+    // Of nobody: Kafka fails while it makes the batch. Source: `MemoryRecordsBuilder.close`.
+    let of_nobody = |marker: &WritableTxnMarker| marker.producer_id.0 < 0 || marker.producer_epoch < 0;
+    if request.markers.iter().any(of_nobody) {
+        return response(&request, |_| ErrorCode::UnknownServerError);
+    }
     let timeout = broker.config.load().request_timeout_ms;
     let timeout = Duration::from_millis(u64::try_from(timeout).unwrap_or(0));
     let now = clock::now();

@@ -191,6 +191,7 @@ fn markers_are_written_by_whom_the_partition_believes() {
         .set("transaction.partition.verification.enable", "false")
         .start();
     broker.create_topic("t", 1, &[]);
+    TransactionalProducer::begin(broker.port(), "writer", LONG).unwrap();
     let mut writer = TransactionalProducer::begin(broker.port(), "writer", LONG).unwrap();
     assert_eq!(writer.write("t", 0, &["a"]).unwrap().base_offset, 0);
     let (id, epoch) = (writer.producer_id, writer.epoch);
@@ -204,6 +205,7 @@ fn markers_are_written_by_whom_the_partition_believes() {
     //    name                    epoch     coordinator's  topic   error
     check("no such topic", epoch, 5, "none", UNKNOWN_TOPIC_OR_PARTITION);
     check("an old producer", epoch - 1, 5, "t", INVALID_PRODUCER_EPOCH);
+    check("nobody", -1, 5, "t", -1);
     check("aborted", epoch, 5, "t", 0);
     check("once more", epoch, 5, "t", 0);
     check("an old coordinator", epoch, 4, "t", 52);
