@@ -592,6 +592,31 @@ async fn a_new_leader_goes_on_where_the_log_ends_once_it_is_replicated() {
 }
 
 #[tokio::test]
+async fn the_next_transaction_waits_for_the_last_markers() {
+    let stage = Stage::new(&[ME]).await;
+    let me = (stage.init(4, "tx").await.producer_id.0, 0);
+    for _ in 0..20 {
+        assert_eq!(stage.add(3, "tx", me, &[("t", 0), ("t", 1)]).await, [Fine, Fine]);
+        assert_eq!(stage.end(3, "tx", me, true).await, Fine);
+    }
+    // A leader that nobody knows: for ever nobody waits.
+    let mut leaderless = metadata();
+    leaderless.topic_states.truncate(1);
+    leaderless.topic_states[0].partition_states[0].leader = WireBrokerId(-1);
+    assert_eq!(stage.add(3, "tx", me, &[("t", 0)]).await, [Fine]);
+    stage.broker.metadata.update(&leaderless);
+    assert_eq!(stage.end(3, "tx", me, true).await, Fine);
+    let concurrent = ErrorCode::ConcurrentTransactions;
+    assert_eq!(stage.add(3, "tx", me, &[("t", 1)]).await, [concurrent]);
+    let init = init_request("tx", 60_000)
+        .with_producer_id(WireProducerId(me.0))
+        .with_producer_epoch(0);
+    assert_eq!(code(stage.ask(4, &init).await.error_code), concurrent);
+    stage.broker.metadata.update(&metadata());
+    until(|| stage.state("tx") == "CompleteCommit").await;
+}
+
+#[tokio::test]
 async fn a_transaction_that_takes_too_long_is_aborted() {
     let stage = Stage::new(&[ME]).await;
     let request = init_request("tx", 50);

@@ -46,6 +46,8 @@ struct State {
     /// `None` once this broker has resigned.
     core: Option<Transactions>,
     waiting: HashMap<Ticket, Waiting>,
+    /// Who waits for the end of which id's transaction.
+    ends: HashMap<Arc<str>, Vec<oneshot::Sender<()>>>,
     /// In the order of the log.
     appends: VecDeque<UnderWay>,
     /// When the core's timer will wake.
@@ -77,6 +79,7 @@ impl Hosted {
             state: Mutex::new(State {
                 core: Some(core),
                 waiting: HashMap::new(),
+                ends: HashMap::new(),
                 appends: VecDeque::new(),
                 armed,
             }),
@@ -138,6 +141,20 @@ impl Hosted {
         receiver
     }
 
+    /// To be waited for where the id's transaction is decided and not complete.
+    pub(super) fn ending(&self, transactional_id: &Arc<str>) -> Option<oneshot::Receiver<()>> {
+        let mut state = self.state.lock();
+        if !state.core.as_ref()?.is_ending(transactional_id) {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        let waiting = state.ends.entry(Arc::clone(transactional_id)).or_default();
+        // Those that have given up are gone.
+        waiting.retain(|sender| !sender.is_closed());
+        waiting.push(sender);
+        Some(receiver)
+    }
+
     /// What became of markers.
     pub(super) fn markers_answered(self: &Arc<Self>, id: MarkersId, outcomes: Vec<(TopicPartition, MarkerOutcome)>) {
         let now = self.now();
@@ -159,6 +176,7 @@ impl Hosted {
             answer(&mut state, effect);
         }
         state.appends.clear();
+        state.ends.clear();
         drop(state);
         self.news.notify_one();
     }
@@ -322,7 +340,14 @@ fn answer(state: &mut State, effect: Effect) {
                 let _gone = sender.send(answer);
             }
         }
-        Effect::Note(note) => log(&note),
+        Effect::Note(note) => {
+            if let Note::Completed { transactional_id, .. } = &note {
+                for sender in state.ends.remove(transactional_id).unwrap_or_default() {
+                    let _gone = sender.send(());
+                }
+            }
+            log(&note);
+        }
         Effect::Append(..) | Effect::Send(_) => {}
     }
 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use coordinator::transaction::{
     AddPartitionsRequest, EndRequest, InitRequest, ListFilter, Producer, Ticket, TransactionDescription,
@@ -14,6 +15,12 @@ use model::TopicPartition;
 use super::TransactionCoordinator;
 use super::hosted::{Hosted, Waiting};
 use crate::Broker;
+
+/// How long a request may wait for the end of the transaction before.
+///
+/// A producer that begins the next one is often faster than the last marker. Kafka answers CONCURRENT_TRANSACTIONS at once, and the
+/// producer comes again after 20 ms or more; the markers are mostly written within a few.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 impl TransactionCoordinator {
     /// InitProducerId with a transactional id.
@@ -36,6 +43,7 @@ impl TransactionCoordinator {
         };
         let ids = &broker.producer_ids;
         ids.at_hand(broker).await;
+        end_of_last(&hosted, &request.transactional_id).await;
         let new_id = || ids.take(broker).ok_or(TransactionError::CoordinatorLoadInProgress);
         let (ticket, now) = (self.ticket(), self.now());
         let answer = hosted.ask(ticket, now, Waiting::Init, |core| {
@@ -50,6 +58,7 @@ impl TransactionCoordinator {
     /// The answer for all partitions.
     pub async fn add_partitions(&self, request: AddPartitionsRequest) -> Result<(), TransactionError> {
         let hosted = self.find_named(&request.transactional_id)?;
+        end_of_last(&hosted, &request.transactional_id).await;
         let (ticket, now) = (self.ticket(), self.now());
         let answer = hosted.ask(ticket, now, Waiting::Plain, |core| {
             core.add_partitions(ticket, request, now)
@@ -119,5 +128,13 @@ impl TransactionCoordinator {
 
     fn ticket(&self) -> Ticket {
         Ticket(self.next_ticket.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Waits a moment for the transaction before to be complete.
+async fn end_of_last(hosted: &Hosted, transactional_id: &Arc<str>) {
+    if let Some(ended) = hosted.ending(transactional_id) {
+        // Too late, or resigned: the core says how it stands.
+        let _ = tokio::time::timeout(PATIENCE, ended).await;
     }
 }

@@ -201,6 +201,15 @@ impl Transactions {
         })
     }
 
+    /// Whether the id's transaction is decided and not complete: until then no other can begin.
+    pub fn is_ending(&self, transactional_id: &str) -> bool {
+        let state = self.transactions.get(transactional_id).map(|it| it.stored.state);
+        matches!(
+            state,
+            Some(TransactionState::PrepareCommit | TransactionState::PrepareAbort)
+        )
+    }
+
     /// How many transactional ids there are.
     pub fn len(&self) -> usize {
         self.transactions.len()

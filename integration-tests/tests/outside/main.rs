@@ -38,4 +38,5 @@ mod tls;
 mod tokens;
 mod topics;
 mod transaction_tools;
+mod transactions;
 mod zookeeper_security;
