@@ -1,6 +1,6 @@
 //! Record batches of magic 2 as the generator sends them, and a walk through those that come back.
 //!
-//! Uncompressed, no keys, no headers, all values of one length: so the same bytes can be sent again and again, and a
+//! Uncompressed, no headers, keys only where they are asked for, all values of one length: so the same bytes can be sent again and again, and a
 //! value that was changed in place ([`stamp_in`]) needs a new checksum only.
 
 use bytes::Bytes;
@@ -26,8 +26,23 @@ impl Batch {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         let mut body = Vec::with_capacity(records * (value_len + 16));
         for delta in 0..records {
-            put_record(&mut body, delta, &random.text(value_len));
+            put_record(&mut body, delta, None, &random.text(value_len));
         }
+        Self::of(records, value_len, &body)
+    }
+
+    /// The same with keys of 16 digits.
+    pub(crate) fn keyed(records: usize, value_len: usize, key: impl Fn(usize) -> u64) -> Self {
+        // Text is dear to make, and one is as good as another.
+        let value = Random(0x9e37_79b9_7f4a_7c15).text(value_len);
+        let mut body = Vec::with_capacity(records * (value_len + 40));
+        for delta in 0..records {
+            put_record(&mut body, delta, Some(format!("{:016}", key(delta)).as_bytes()), &value);
+        }
+        Self::of(records, value_len, &body)
+    }
+
+    fn of(records: usize, value_len: usize, body: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(HEADER + body.len());
         let count = number(records);
         bytes.extend(0_i64.to_be_bytes()); // base offset: the leader's to give
@@ -112,10 +127,16 @@ fn seal(batch: &mut [u8]) {
     batch[17..CRC_COVERS].copy_from_slice(&crc.to_be_bytes());
 }
 
-fn put_record(to: &mut Vec<u8>, offset_delta: usize, value: &[u8]) {
+fn put_record(to: &mut Vec<u8>, offset_delta: usize, key: Option<&[u8]>, value: &[u8]) {
     let mut body = vec![0, 0]; // attributes, timestamp delta
     put_varint(&mut body, offset_delta);
-    body.push(1); // no key: -1
+    match key {
+        None => body.push(1), // no key: -1
+        Some(key) => {
+            put_varint(&mut body, key.len());
+            body.extend_from_slice(key);
+        }
+    }
     put_varint(&mut body, value.len());
     body.extend_from_slice(value);
     body.push(0); // no headers

@@ -288,17 +288,31 @@ impl Cluster {
 
     /// Creates a topic, without waiting for more than the controller's answer.
     pub(crate) fn request_topic(&self, topic: &str, partitions: usize, replicas: usize) -> Result<()> {
+        let configs: &[(&str, String)] = if replicas > 1 {
+            &[("min.insync.replicas", "2".to_owned())]
+        } else {
+            &[]
+        };
+        self.request_configured(topic, partitions, replicas, configs)
+    }
+
+    fn request_configured(
+        &self,
+        topic: &str,
+        partitions: usize,
+        replicas: usize,
+        configs: &[(&str, String)],
+    ) -> Result<()> {
         const TIMED_OUT: i16 = 7;
         const EXISTS: i16 = 36;
-        let mut configs = Vec::new();
-        if replicas > 1 {
-            let config = CreatableTopicConfig::default();
-            configs.push(
-                config
-                    .with_name(text("min.insync.replicas"))
-                    .with_value(Some(text("2"))),
-            );
-        }
+        let configs: Vec<CreatableTopicConfig> = configs
+            .iter()
+            .map(|(name, value)| {
+                CreatableTopicConfig::default()
+                    .with_name(text(name))
+                    .with_value(Some(text(value)))
+            })
+            .collect();
         let number = |it: usize| i32::try_from(it).expect("the scenarios' own numbers are small");
         let request = CreateTopicsRequest::default().with_timeout_ms(60_000).with_topics(vec![
             CreatableTopic::default()
@@ -330,6 +344,12 @@ impl Cluster {
     pub(crate) fn create_topic(&mut self, topic: &str, partitions: usize, replicas: usize) -> Result<View> {
         self.request_topic(topic, partitions, replicas)?;
         self.await_topic(topic, partitions, replicas)
+    }
+
+    /// Creates a topic of one partition with one replica that is configured so, and waits until it is there.
+    pub(crate) fn create_configured(&mut self, topic: &str, configs: &[(&str, String)]) -> Result<View> {
+        self.request_configured(topic, 1, 1, configs)?;
+        self.await_topic(topic, 1, 1)
     }
 
     /// Allows each principal everything with the topic it comes with.
@@ -406,7 +426,8 @@ impl Cluster {
         )
     }
 
-    fn controller(&self) -> Result<Client> {
+    /// A connection to the controller.
+    pub(crate) fn controller(&self) -> Result<Client> {
         let view = self.view(None)?;
         let address = view
             .brokers

@@ -7,6 +7,7 @@
 //! It knows brokers only as programs with a `server.properties` and a port; nothing here links to a crate of ours.
 
 mod batch;
+mod cleaning;
 mod cluster;
 mod encrypted;
 mod error;

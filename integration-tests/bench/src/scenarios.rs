@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::batch::Batch;
+use crate::cleaning::{self, Log, clean, fill, held_back};
 use crate::cluster::{Cluster, encrypted_address, eventually, not_yet};
 use crate::encrypted::produce_encrypted;
 use crate::error::{BenchError, Result};
@@ -29,25 +30,28 @@ pub(crate) enum Kind {
     Three,
     /// Three brokers, warm, whose records of transactions have three replicas, as Kafka has it by default.
     Transactional,
+    /// One broker, warm, whose cleaner looks for work five times a second.
+    Compacting,
     /// Three brokers, the other target's not running: they have enough to do.
     Many,
 }
 
 impl Kind {
     /// In the order in which they run.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::One,
         Self::Guarded,
         Self::Encrypted,
         Self::Three,
         Self::Transactional,
+        Self::Compacting,
         Self::Many,
     ];
 
     /// How many brokers.
     pub(crate) fn brokers(self) -> u16 {
         match self {
-            Self::One | Self::Guarded | Self::Encrypted => 1,
+            Self::One | Self::Guarded | Self::Encrypted | Self::Compacting => 1,
             Self::Three | Self::Transactional | Self::Many => 3,
         }
     }
@@ -62,6 +66,7 @@ impl Kind {
                 "listeners={listener},{encrypted}\nssl.keystore.type=PEM\nssl.keystore.location={tls}/key-store.pem\n"
             }
             Self::Transactional => "transaction.state.log.replication.factor=3\ntransaction.state.log.min.isr=2\n",
+            Self::Compacting => "log.cleaner.backoff.ms=200\n",
             Self::One | Self::Three | Self::Many => "",
         }
     }
@@ -74,6 +79,7 @@ impl Kind {
             Self::Encrypted => "encrypted",
             Self::Three => "three",
             Self::Transactional => "transactional",
+            Self::Compacting => "compacting",
             Self::Many => "many",
         }
     }
@@ -178,6 +184,13 @@ pub(crate) const ALL: &[Scenario] = &[
         warm: true,
         about: "100 records of 1 KiB a transaction to 6 partitions of 3 replicas: 8 producers, then 20 transactions a second",
         run: transactions,
+    },
+    Scenario {
+        name: "cleaning",
+        kind: Kind::Compacting,
+        warm: true,
+        about: "a compacted log of 1 GiB, records of 1 KiB, half of them superseded; then three while others are written to",
+        run: cleaning,
     },
     Scenario {
         name: "controller-failover",
@@ -472,6 +485,79 @@ fn latency(cluster: &mut Cluster, scale: &Scale, rate: u32, replicas: usize) -> 
         figures.add_latencies("acked ", done.acknowledged);
         Ok(figures)
     })
+}
+
+fn cleaning(cluster: &mut Cluster, scale: &Scale) -> Result<Figures> {
+    const PACE: u32 = 1000;
+    let gibibyte = (1 << 30) / if scale.short { 4 } else { 1 };
+    let data = cluster.data().swap_remove(0);
+    let filled = |cluster: &mut Cluster, topic: String, bytes: u64| -> Result<String> {
+        let view = cluster.create_configured(&topic, &held_back())?;
+        fill(&topic, &view, bytes)?;
+        Ok(topic)
+    };
+    // What has never run is compiled first.
+    for pass in 0..if scale.short { 1 } else { 3 } {
+        let topic = filled(cluster, format!("first-{pass}"), gibibyte / 2)?;
+        clean(cluster, &data, std::slice::from_ref(&topic))?;
+        cluster.delete_topic(&topic)?;
+    }
+    let topic = filled(cluster, "alone".to_owned(), gibibyte)?;
+    let done = clean(cluster, &data, std::slice::from_ref(&topic))?;
+    cluster.delete_topic(&topic)?;
+    let mut figures = Figures::new([
+        ("broker CPU s/GB", per_gb(done.spent.brokers, done.before)),
+        ("took s", done.spent.seconds),
+        ("left of it %", 100.0 * done.after as f64 / done.before.max(1) as f64),
+        ("RSS growth MB", done.growth_mb),
+    ]);
+    let mut topics = Vec::new();
+    for number in 0..3 {
+        topics.push(filled(cluster, format!("beside-{number}"), gibibyte)?);
+    }
+    let (view, processes) = (cluster.create_topic("paced", PARTITIONS, 1)?, cluster.process_ids());
+    let paced = |cluster: &Cluster, meanwhile: &[String]| -> Result<(Vec<Duration>, f64)> {
+        let (warm_up, window) = (scale.seconds(3), scale.seconds(6));
+        let logs = meanwhile
+            .iter()
+            .map(|topic| Log::of(&data, topic))
+            .collect::<Result<Vec<_>>>()?;
+        std::thread::scope(|scope| {
+            let work = scope.spawn(|| {
+                if logs.is_empty() {
+                    return Ok(Duration::ZERO);
+                }
+                std::thread::sleep(warm_up);
+                let begin = Instant::now();
+                cleaning::release(cluster, meanwhile)?;
+                cleaning::time_cleaning(&logs, begin)
+            });
+            let done = pace("paced", &view, PACE, warm_up, window, &processes)?;
+            let took = work
+                .join()
+                .map_err(|_| BenchError::Broken("a thread panicked".to_owned()))??;
+            if done.acknowledged.len() != done.sent {
+                return Err(BenchError::Broken(format!(
+                    "{} records sent, {} acknowledged",
+                    done.sent,
+                    done.acknowledged.len()
+                )));
+            }
+            Ok((done.acknowledged, took.as_secs_f64() / window.as_secs_f64()))
+        })
+    };
+    let (mut before, _) = paced(cluster, &[])?;
+    let (mut during, share) = paced(cluster, &topics)?;
+    let (before, during) = (quantile_ms(&mut before, 0.99), quantile_ms(&mut during, 0.99));
+    figures.add("acked p99 before ms", before);
+    figures.add("acked p99 meanwhile ms", during);
+    figures.add("acked p99 grows by %", 100.0 * (during / before - 1.0));
+    figures.add("cleaning in the window %", 100.0 * share.min(1.0));
+    for topic in topics {
+        cluster.delete_topic(&topic)?;
+    }
+    cluster.delete_topic("paced")?;
+    Ok(figures)
 }
 
 fn replicated_large(cluster: &mut Cluster, scale: &Scale) -> Result<Figures> {

@@ -228,8 +228,11 @@ impl Job<'_> {
                     }
                 }
             }
-            Entry::Legacy(message) => {
-                legacy::messages(message, scratch, |key, _, offset, _, _| put(key, offset)).map_err(broken)?;
+            Entry::Legacy(entry) => {
+                for message in legacy::messages(entry, scratch).map_err(broken)? {
+                    let message = message.map_err(|error| broken(error.to_string()))?;
+                    put(message.key, message.offset);
+                }
             }
         }
         Ok(fits)

@@ -10,6 +10,8 @@
 
 mod background;
 mod cleaning;
+#[cfg(test)]
+mod cleaning_tests;
 mod future;
 mod names;
 mod open;

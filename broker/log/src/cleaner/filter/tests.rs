@@ -247,11 +247,15 @@ fn legacy_left(bytes: &[u8], known: &OffsetMap, keep_tombstones: bool) -> Option
     let Entry::Legacy(left) = Entries::new(&left).next().unwrap().unwrap() else {
         panic!("legacy")
     };
-    let mut found = Vec::new();
-    legacy::messages(&left, &mut Vec::new(), |key, _, offset, _, _| {
-        found.push((offset.0, String::from_utf8(key.unwrap_or_default().to_vec()).unwrap()));
-    })
-    .unwrap();
+    let mut scratch = Vec::new();
+    let found = legacy::messages(&left, &mut scratch)
+        .unwrap()
+        .map(|message| {
+            let message = message.unwrap();
+            let key = String::from_utf8(message.key.unwrap_or_default().to_vec()).unwrap();
+            (message.offset.0, key)
+        })
+        .collect();
     Some(found)
 }
 

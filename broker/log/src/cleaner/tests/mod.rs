@@ -52,6 +52,7 @@ fn load(home: &Path, config: &LogConfig, disk: &Disk, new: bool) -> Result<Arc<L
         clock: Arc::new(|| Millis(1_000_000)),
         producer_id_expiration_ms: AtomicI64::new(86_400_000),
         max_transaction_timeout_ms: Millis(900_000),
+        verify_transactions: false.into(),
     });
     // Nothing runs besides: files to be deleted later stay, syncs come in order.
     shared.scheduler.stop();

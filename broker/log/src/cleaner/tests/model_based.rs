@@ -32,6 +32,8 @@ struct Model {
     bench: Bench,
     now: i64,
     checkpoint: Offset,
+    /// The high watermark when it was last cleaned: what is committed is not truncated.
+    committed: Offset,
     sequences: [i32; 4],
     open: [bool; 4],
     written: u32,
@@ -70,8 +72,13 @@ impl Model {
     fn clean(&mut self, later: u16, keys: u8) {
         self.now += i64::from(later);
         let bench = &self.bench;
+        if self.checkpoint > bench.log_end_offset() {
+            // What is left before a cut may have no record at all; after a crash the log then begins anew.
+            self.checkpoint = Offset(0);
+        }
         let limit = bench.dirt(Some(self.checkpoint), Millis(self.now)).first_uncleanable;
         let (all, committed) = (bench.all(), bench.committed());
+        self.committed = self.committed.max(bench.high_watermark());
         let producers = producers(bench);
         let end_before = bench.log_end_offset();
         let map_bytes = (usize::from(keys) * 64 * offset_map::SLOT_BYTES) as u64;
@@ -139,6 +146,7 @@ fn run(steps: Vec<Step>) {
         bench: Bench::new(&configs),
         now: 0,
         checkpoint: Offset(0),
+        committed: Offset(0),
         sequences: [0; 4],
         open: [false; 4],
         written: 0,
@@ -173,6 +181,9 @@ fn run(steps: Vec<Step>) {
                     continue;
                 };
                 let to = crate::batch::Batch::new(cut).unwrap().base_offset();
+                if to < model.committed {
+                    continue;
+                }
                 bench.truncate_to(to).unwrap();
                 model.checkpoint = bench.take_lowest_truncation().unwrap().min(model.checkpoint);
                 // Producers go on from what is left.
@@ -199,7 +210,7 @@ fn run(steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn readers_of_a_cleaned_log_see_what_they_saw(steps in steps()) {
