@@ -10,6 +10,7 @@ use std::process::ExitStatus;
 pub struct Coordinator {
     process: Process,
     id: u32,
+    port: u16,
     directory: PathBuf,
 }
 
@@ -18,10 +19,10 @@ impl Coordinator {
     pub fn start(scene: &Scene, id: u32, configs: &[(&str, &str)]) -> Self {
         let directory = scene.directory().join(format!("coordinator-{id}"));
         std::fs::create_dir_all(&directory).expect("a directory can be made");
+        let port = free_port();
         let mut text = format!(
-            "zookeeper.connect={}\nzookeeper.session.timeout.ms=6000\ncoordinator.id={id}\nport={}\n",
+            "zookeeper.connect={}\nzookeeper.session.timeout.ms=6000\ncoordinator.id={id}\nport={port}\n",
             scene.zookeeper_connect(),
-            free_port()
         );
         for (key, value) in configs {
             text += &format!("{key}={value}\n");
@@ -30,8 +31,14 @@ impl Coordinator {
         Self {
             process: launch(id, &directory),
             id,
+            port,
             directory,
         }
+    }
+
+    /// Where it takes requests.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Its id, also as the controller.

@@ -31,6 +31,8 @@ mod rightless;
 mod sasl;
 mod schema_registry;
 mod secured;
+mod secured_coordinator;
+mod secured_rollover;
 mod soak;
 mod starts;
 mod streams;
