@@ -167,7 +167,9 @@ fn a_decision_outlives_its_coordinator() {
     // Decided and not carried out: the next coordinator does that.
     let before = cluster.partition("__transaction_state", 0).leader;
     cluster.broker(before).kill();
-    cluster.wait_for_partition("__transaction_state", 0, 30, |p| p.leader != before && p.leader > 0);
+    cluster.wait_for_partition("__transaction_state", 0, 30, "another broker leads", |p| {
+        p.leader != before && p.leader > 0
+    });
     wait_for_state(&bootstrap, "commits", "PrepareCommit");
     cluster.broker(away).start_again();
     wait_for_state(&bootstrap, "commits", "CompleteCommit");
