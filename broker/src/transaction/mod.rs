@@ -42,6 +42,8 @@ use crate::partition::{LeadershipChange, Partitions};
 use crate::vital::vital;
 use crate::{Broker, clock};
 
+pub use requests::Verified;
+
 use hosted::Hosted;
 use senders::Senders;
 
@@ -329,7 +331,7 @@ impl TransactionCoordinator {
             }
             loader
         };
-        let config = self.transaction_config(usize::try_from(max_batch_bytes).unwrap_or(0));
+        let config = self.transaction_config(max_batch_bytes);
         let core = loader.finish(config, begun, self.now());
         let senders = self.senders.get().cloned();
         Ok(Hosted::new(core, replica, senders, self.host()))

@@ -22,6 +22,9 @@ use crate::Broker;
 /// producer comes again after 20 ms or more; the markers are mostly written within a few.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// A partition, and whether it is part of the transaction.
+pub type Verified = (TopicPartition, Result<(), TransactionError>);
+
 impl TransactionCoordinator {
     /// InitProducerId with a transactional id.
     ///
@@ -70,10 +73,7 @@ impl TransactionCoordinator {
     ///
     /// # Errors
     /// The answer for all partitions.
-    pub fn verify(
-        &self,
-        request: &AddPartitionsRequest,
-    ) -> Result<Vec<(TopicPartition, Result<(), TransactionError>)>, TransactionError> {
+    pub fn verify(&self, request: &AddPartitionsRequest) -> Result<Vec<Verified>, TransactionError> {
         self.find_named(&request.transactional_id)?
             .look(|core| core.verify_partitions(request))
             .unwrap_or(Err(TransactionError::NotCoordinator))

@@ -133,15 +133,8 @@ fn a_decision_outlives_its_coordinator() {
     // One partition whose only replica is on the broker that will be away.
     let away = 3;
     let create = |topic: &str, assignment: &str| {
-        let arguments = [
-            "--bootstrap-server",
-            &bootstrap,
-            "--create",
-            "--topic",
-            topic,
-            "--replica-assignment",
-            assignment,
-        ];
+        let mut arguments = vec!["--bootstrap-server", &bootstrap, "--create", "--topic", topic];
+        arguments.extend(["--replica-assignment", assignment, "--config", "min.insync.replicas=1"]);
         kafka("kafka-topics", &arguments).succeeds();
     };
     create("away", "3");
