@@ -113,9 +113,14 @@ impl Copier {
         copied
     }
 
+    /// Makes it say where it is, which [`Copier::last_words`] then has.
+    pub fn ask_where_it_is(&mut self) {
+        self.process.signal(Signal::USR1);
+    }
+
     /// The last that it said.
     pub fn last_words(&self) -> String {
-        tail(&self.process.log(), 5)
+        tail(&self.process.log(), 8)
     }
 
     /// Waits until it has found nothing to copy for a while, and lets it end.

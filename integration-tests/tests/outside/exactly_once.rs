@@ -1,6 +1,7 @@
 //! Consume, transform, produce, exactly once: two members of a group copy a topic in transactions while they and the brokers are killed.
 
-use integration_tests::{Cluster, Copied, Copier, Scene, eventually, kcat};
+use integration_tests::{Cluster, Coordinator, Copied, Copier, Scene, eventually, is_reference, kcat};
+use rustix::process::Signal;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ fn rounds() -> usize {
 fn wait_for_more(copiers: &mut [Copier], transactions: usize, what: &str) {
     let count = |copiers: &[Copier]| -> Vec<usize> { copiers.iter().map(|it| it.copied().transactions).collect() };
     let (begin, before) = (Instant::now(), count(copiers));
+    let mut has_asked = false;
     eventually(60, what, || {
         copiers.iter_mut().for_each(Copier::tend);
         let more: Vec<usize> = count(copiers)
@@ -25,6 +27,10 @@ fn wait_for_more(copiers: &mut [Copier], transactions: usize, what: &str) {
             .collect();
         if more.iter().all(|more| *more >= transactions) {
             return Ok(());
+        }
+        if begin.elapsed() > Duration::from_secs(40) && !has_asked {
+            has_asked = true;
+            copiers.iter_mut().for_each(Copier::ask_where_it_is);
         }
         let words: Vec<_> = copiers.iter().map(Copier::last_words).collect();
         Err(format!("{more:?} of {transactions} transactions: {words:?}"))
@@ -93,6 +99,12 @@ fn every_record_is_copied_once_whoever_dies() {
             .set("transaction.abort.timed.out.transaction.cleanup.interval.ms", "1000")
             .set("auto.leader.rebalance.enable", "false")
     });
+    let configs = [("zookeeper.session.timeout.ms", "3000")];
+    let mut office = (!is_reference()).then(|| Coordinator::start(cluster.scene(), 100_001, &configs));
+    if let Some(office) = &mut office {
+        office.wait_until_announced(cluster.scene());
+        cluster.wait_for_controller(20, |id| id == 100_001);
+    }
     cluster.create_topic("in", PARTITIONS, &[]);
     cluster.create_topic("out", PARTITIONS, &[]);
     let mut setup = cluster.writer("in", PARTITIONS);
@@ -112,15 +124,34 @@ fn every_record_is_copied_once_whoever_dies() {
         copiers[one].kill();
         wait_for_more(&mut copiers, 3, &format!("kill -9 of copier {one}"));
         let coordinator = cluster.partition("__transaction_state", 0).leader;
-        cluster.broker(coordinator).kill();
-        wait_for_more(
-            &mut copiers,
-            3,
-            &format!("kill -9 of the coordinator, broker {coordinator}"),
-        );
-        copiers[other].kill();
-        wait_for_more(&mut copiers, 3, &format!("kill -9 of copier {other}"));
-        cluster.broker(coordinator).start_again();
+        if round % 2 == 0 {
+            if let Some(office) = &mut office {
+                office.kill();
+            }
+            cluster.broker(coordinator).kill();
+            let what = format!("kill -9 of the coordinator, broker {coordinator}, and of the controller");
+            wait_for_more(&mut copiers, 3, &what);
+            copiers[other].kill();
+            wait_for_more(&mut copiers, 3, &format!("kill -9 of copier {other}"));
+            if let Some(office) = &mut office {
+                office.start_again();
+            }
+            cluster.broker(coordinator).start_again();
+        } else {
+            // It wakes up as a coordinator that has long had a successor.
+            cluster.broker(coordinator).signal(Signal::STOP);
+            cluster.wait_for_partition("__transaction_state", 0, 30, "another coordinator", |p| {
+                p.leader >= 0 && p.leader != coordinator
+            });
+            wait_for_more(
+                &mut copiers,
+                3,
+                &format!("SIGSTOP of the coordinator, broker {coordinator}"),
+            );
+            copiers[other].kill();
+            cluster.broker(coordinator).signal(Signal::CONT);
+            wait_for_more(&mut copiers, 3, &format!("kill -9 of copier {other}"));
+        }
         cluster.wait_until_in_sync("__transaction_state", 30);
         cluster.wait_until_in_sync("out", 30);
     }
@@ -151,7 +182,7 @@ fn every_record_is_copied_once_whoever_dies() {
     assert_eq!(copied, written.records());
     println!(
         "{copied} records copied exactly once ({everything} written) in {seconds:.1} s: {} transactions committed, {} aborted on \
-         purpose, {} failed; {} kills of copiers, {} of brokers, 1 stop; {} copiers told to begin anew",
+         purpose, {} failed; {} kills of copiers, {} kills or pauses of brokers; {} copiers told to begin anew",
         sum.transactions,
         sum.aborted,
         sum.refused,

@@ -2,17 +2,22 @@
 commits its offsets, all in one transaction a batch (librdkafka). Every tenth transaction is aborted once it is written, on purpose.
 
 A record of OUT has the key of what it was made of and the value "PARTITION OFFSET" of its place in IN; it goes to the partition after.
-Prints "committed RECORDS", "aborted RECORDS", "refused WHY" after each transaction, and "idle" when nothing has come for a second.
-SIGTERM: ends after the transaction at hand. Ends with status 3 when it is fenced or must not go on."""
+Prints "committed RECORDS", "aborted RECORDS", "refused WHY" after each transaction, and "idle" when nothing has come for half a second.
+SIGTERM: ends after the transaction at hand; SIGUSR1: says where it is. Ends with status 3 when it is fenced or must not go on, or hangs:
+librdkafka waits without end for a group's coordinator that has gone from the metadata while it was being asked."""
 
+import faulthandler
+import os
 import signal
 import sys
+import threading
 import time
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 PARTITIONS = 3
 BATCH = 100
+PATIENCE_SECONDS = 8
 
 
 def say(*words):
@@ -29,6 +34,11 @@ def patiently(call, *arguments):
                 raise
             say("retried", refusal.args[0].name())
             time.sleep(0.1)
+
+
+def give_up():
+    say("refused hangs")
+    os._exit(3)
 
 
 def rewind(consumer, batch):
@@ -63,6 +73,7 @@ def transact(consumer, producer, batch, target, aborts):
 
 def main(bootstrap, transactional_id, source, target):
     stopping = []
+    faulthandler.register(signal.SIGUSR1)
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
     common = {
         "bootstrap.servers": bootstrap, "socket.timeout.ms": 5000, "reconnect.backoff.max.ms": 500, "log_level": 0,
@@ -75,7 +86,7 @@ def main(bootstrap, transactional_id, source, target):
     patiently(producer.init_transactions, 30)
     consumer = Consumer(common | {
         "group.id": f"{source}-group", "enable.auto.commit": False, "isolation.level": "read_committed",
-        "auto.offset.reset": "earliest", "session.timeout.ms": 3000, "heartbeat.interval.ms": 500,
+        "auto.offset.reset": "earliest", "session.timeout.ms": 1500, "heartbeat.interval.ms": 300,
         "max.poll.interval.ms": 60000,
     })
     consumer.subscribe([source])
@@ -84,12 +95,15 @@ def main(bootstrap, transactional_id, source, target):
     while not stopping:
         batch = [message for message in consumer.consume(BATCH, 0.1) if not message.error()]
         if not batch:
-            if time.monotonic() - last > 1:
+            if time.monotonic() - last > 0.5:
                 say("idle")
                 last = time.monotonic()
             continue
         last = time.monotonic()
         transactions += 1
+        watchdog = threading.Timer(PATIENCE_SECONDS, give_up)
+        watchdog.daemon = True
+        watchdog.start()
         try:
             transact(consumer, producer, batch, target, transactions % 10 == 0)
         except KafkaException as refusal:
@@ -99,6 +113,8 @@ def main(bootstrap, transactional_id, source, target):
                 sys.exit(3)
             patiently(producer.abort_transaction, 20)
             rewind(consumer, batch)
+        finally:
+            watchdog.cancel()
     consumer.close()
 
 
