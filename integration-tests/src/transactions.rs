@@ -1,7 +1,7 @@
 //! A transactional producer by hand: what stock ones never do (leave a partition out, stand still inside a transaction,
 //! go on where another process has stopped) is done step by step.
 //!
-//! For one broker that leads and coordinates everything; versions without flexible fields only.
+//! It finds its coordinator; leaders elsewhere have to be named. Versions without flexible fields only.
 
 use std::collections::HashMap;
 use std::io::Result;
@@ -35,6 +35,8 @@ pub struct TransactionalProducer {
     sequences: HashMap<(String, i32), i32>,
     /// How old its records claim to be.
     pub age: Duration,
+    /// Where the partitions are led that it writes to; unless set, where it is coordinated.
+    pub leader: Option<u16>,
 }
 
 impl TransactionalProducer {
@@ -54,8 +56,10 @@ impl TransactionalProducer {
             epoch: -1,
             sequences: HashMap::new(),
             age: Duration::ZERO,
+            leader: None,
         };
-        producer.find_coordinator(transactional_id, 1)?;
+        producer.port = producer.find_coordinator(transactional_id, 1)?;
+        producer.reconnect()?;
         let mut answer = producer.insist(INIT_PRODUCER_ID, 1, &body, |answer| {
             answer.advance(4);
             answer.get_i16()
@@ -63,6 +67,11 @@ impl TransactionalProducer {
         producer.producer_id = answer.get_i64();
         producer.epoch = answer.get_i16();
         Ok(producer)
+    }
+
+    /// Where it is coordinated.
+    pub fn coordinator(&self) -> u16 {
+        self.port
     }
 
     /// Goes on with the broker that now listens there.
@@ -74,16 +83,31 @@ impl TransactionalProducer {
         Ok(())
     }
 
-    /// Lets the topic of the coordinators be made (FindCoordinator version 1): 0 is a group's, 1 a transaction's.
-    fn find_coordinator(&mut self, key: &str, kind: i8) -> Result<()> {
+    /// Finds a coordinator, which lets its topic be made (FindCoordinator version 1): 0 is a group's, 1 a transaction's. Its
+    /// port.
+    fn find_coordinator(&mut self, key: &str, kind: i8) -> Result<u16> {
         let mut body = BytesMut::new();
         put_string(&mut body, key);
         body.put_i8(kind);
-        self.insist(FIND_COORDINATOR, 1, &body, |answer| {
+        let mut answer = self.insist(FIND_COORDINATOR, 1, &body, |answer| {
             answer.advance(4);
             answer.get_i16()
-        })
-        .map(drop)
+        })?;
+        let skip_text = |answer: &mut Bytes| {
+            let short = || malformed("a short FindCoordinator answer");
+            let length = answer.try_get_i16().map_err(|_| short())?;
+            let length = usize::try_from(length).unwrap_or(0);
+            if answer.remaining() < length + 4 {
+                return Err(short());
+            }
+            answer.advance(length);
+            Ok(())
+        };
+        // A message, which may be null; the node's id; its host; its port.
+        skip_text(&mut answer)?;
+        answer.advance(4);
+        skip_text(&mut answer)?;
+        u16::try_from(answer.get_i32()).map_err(|_| malformed("no port"))
     }
 
     fn head(&self) -> BytesMut {
@@ -142,8 +166,10 @@ impl TransactionalProducer {
         batch.age = self.age;
         batch.producer = Some((self.producer_id, self.epoch, *sequence));
         let body = produce_body_as(Some(&self.transactional_id), topic, partition, -1, &batch.encode());
-        self.connection.send(PRODUCE, 7, &body)?;
-        let (_, answer) = self.connection.receive_produce()?;
+        let mut elsewhere = self.leader.map(Connection::open).transpose()?;
+        let leader = elsewhere.as_mut().unwrap_or(&mut self.connection);
+        leader.send(PRODUCE, 7, &body)?;
+        let (_, answer) = leader.receive_produce()?;
         if answer.error == 0 {
             *sequence += i32::try_from(values.len()).expect("few values");
         }

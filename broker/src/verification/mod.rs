@@ -31,7 +31,7 @@ use tracing::{error, warn};
 
 use crate::Broker;
 use crate::api::error_code;
-use queue::{Asked, Queue};
+use queue::{Asked, Queue, Together};
 
 /// Brokers ask for several transactions at once, and may ask without adding, from this version on.
 const OLDEST: i16 = 4;
@@ -160,7 +160,7 @@ async fn send(broker: &Broker, to: BrokerId, node: &Mutex<Node>) {
         if answer.is_err() {
             open = None;
         }
-        tell(to, asked, answer);
+        tell(to, asked.into_iter().flatten().collect(), answer);
     }
 }
 
@@ -169,7 +169,7 @@ async fn exchange(
     broker: &Broker,
     to: BrokerId,
     open: &mut Option<Open>,
-    asked: &[Asked],
+    asked: &[Together],
 ) -> Result<Option<AddPartitionsToTxnResponse>, Failure> {
     let address = address(broker, to).ok_or(Failure::Unknown)?;
     if open
@@ -248,11 +248,12 @@ async fn connect(broker: &Broker, address: (String, u16)) -> Result<Open, Client
     })
 }
 
-fn request(asked: &[Asked]) -> AddPartitionsToTxnRequest {
-    let transaction = |Asked { question, .. }: &Asked| {
+fn request(asked: &[Together]) -> AddPartitionsToTxnRequest {
+    let transaction = |together: &Together| {
         let mut topics: Vec<AddPartitionsToTxnTopic> = Vec::new();
-        for partition in &question.partitions {
+        for partition in together.iter().flat_map(|asked| &asked.question.partitions) {
             match topics.iter_mut().find(|topic| *topic.name.as_str() == *partition.topic) {
+                Some(topic) if topic.partitions.contains(&partition.partition) => {}
                 Some(topic) => topic.partitions.push(partition.partition),
                 None => topics.push(
                     AddPartitionsToTxnTopic::default()
@@ -261,14 +262,16 @@ fn request(asked: &[Asked]) -> AddPartitionsToTxnRequest {
                 ),
             }
         }
-        AddPartitionsToTxnTransaction::default()
+        let question = &together.first()?.question;
+        let transaction = AddPartitionsToTxnTransaction::default()
             .with_transactional_id(TransactionalId(question.transactional_id.clone()))
             .with_producer_id(WireProducerId(question.producer_id.0))
             .with_producer_epoch(question.producer_epoch.0)
             .with_verify_only(true)
-            .with_topics(topics)
+            .with_topics(topics);
+        Some(transaction)
     };
-    AddPartitionsToTxnRequest::default().with_transactions(asked.iter().map(transaction).collect())
+    AddPartitionsToTxnRequest::default().with_transactions(asked.iter().filter_map(transaction).collect())
 }
 
 fn tell(to: BrokerId, asked: Vec<Asked>, answer: Result<Option<AddPartitionsToTxnResponse>, Failure>) {

@@ -1,4 +1,4 @@
-//! What waits to be asked of one coordinator: at most one question for each transactional id.
+//! What waits to be asked of one coordinator, by transactional id.
 //!
 //! Source: Kafka 3.9 `AddPartitionsToTxnManager.addTxnData`.
 
@@ -28,33 +28,35 @@ impl Asked {
     }
 }
 
+/// What waits of one transactional id: never empty, and all of one producer and epoch.
+pub(super) type Together = Vec<Asked>;
+
 #[derive(Default)]
-pub(super) struct Queue(HashMap<StrBytes, Asked>);
+pub(super) struct Queue(HashMap<StrBytes, Together>);
 
 impl Queue {
-    /// Adds a question. The newest of a transactional id counts: an older one of the same epoch is a request that the client
-    /// sends again, and one of an older epoch is fenced.
+    /// Adds a question. What a transaction asks at the same time, of a partition and of a group, goes together; Kafka would
+    /// send the earlier one away, to be asked again. An older epoch is fenced.
     pub(super) fn add(&mut self, asked: Asked) {
-        let epoch = asked.question.producer_epoch;
-        match self.0.get(&asked.question.transactional_id) {
-            Some(waiting) if waiting.question.producer_epoch > epoch => {
-                asked.answer_all(ErrorCode::InvalidProducerEpoch);
-            }
-            _ => {
-                if let Some(before) = self.0.insert(asked.question.transactional_id.clone(), asked) {
-                    let code = match before.question.producer_epoch < epoch {
-                        true => ErrorCode::InvalidProducerEpoch,
-                        false => ErrorCode::NetworkException,
-                    };
-                    before.answer_all(code);
-                }
+        let together = self.0.entry(asked.question.transactional_id.clone()).or_default();
+        let Some(first) = together.first() else {
+            return together.push(asked);
+        };
+        let (waiting, new) = (&first.question, &asked.question);
+        if waiting.producer_epoch > new.producer_epoch {
+            return asked.answer_all(ErrorCode::InvalidProducerEpoch);
+        }
+        if (waiting.producer_id, waiting.producer_epoch) != (new.producer_id, new.producer_epoch) {
+            for before in std::mem::take(together) {
+                before.answer_all(ErrorCode::InvalidProducerEpoch);
             }
         }
+        together.push(asked);
     }
 
     /// Everything that waits, for one request.
-    pub(super) fn take(&mut self) -> Vec<Asked> {
-        self.0.drain().map(|(_, asked)| asked).collect()
+    pub(super) fn take(&mut self) -> Vec<Together> {
+        self.0.drain().map(|(_, together)| together).collect()
     }
 }
 
@@ -78,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn one_question_of_each_transactional_id_waits() {
+    fn the_newest_epoch_of_a_transactional_id_waits() {
         let check =
             |name: &str, first: i16, second: i16, told_first: Option<ErrorCode>, told_second: Option<ErrorCode>| {
                 let mut queue = Queue::default();
@@ -88,17 +90,18 @@ mod tests {
                     |answer: &mut oneshot::Receiver<Vec<ErrorCode>>| answer.try_recv().ok().map(|codes| codes[0]);
                 assert_eq!((told(&mut one), told(&mut two)), (told_first, told_second), "{name}");
                 assert_eq!(told(&mut other), None, "{name}");
-                let mut waiting: Vec<_> = queue
-                    .take()
+                let all = queue.take();
+                let mut waiting: Vec<_> = all
                     .iter()
-                    .map(|asked| asked.question.producer_epoch.0)
+                    .map(|together| (together[0].question.producer_epoch.0, together.len()))
                     .collect();
                 waiting.sort_unstable();
-                assert_eq!(waiting, [first.max(second), 9], "{name}");
+                let count = if first == second { 2 } else { 1 };
+                assert_eq!(waiting, [(first.max(second), count), (9, 1)], "{name}");
                 assert!(queue.take().is_empty());
             };
         //    name                first  second  told the first                            told the second
-        check("sent again", 1, 1, Some(ErrorCode::NetworkException), None);
+        check("together", 1, 1, None, None);
         check("a newer epoch", 1, 2, Some(ErrorCode::InvalidProducerEpoch), None);
         check("an older epoch", 2, 1, None, Some(ErrorCode::InvalidProducerEpoch));
     }

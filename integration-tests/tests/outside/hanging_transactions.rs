@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use integration_tests::{Broker, Connection, Scene, TransactionalProducer, eventually, kafka, kcat};
+use integration_tests::{Broker, Cluster, Connection, Scene, TransactionalProducer, eventually, kafka, kcat};
 
 const LONG: Duration = Duration::from_secs(900);
 const INVALID_TXN_STATE: i16 = 48;
@@ -101,14 +101,71 @@ fn a_partition_that_was_not_added_to_a_transaction_is_not_written() {
     assert_eq!(committed(&broker, "t"), ["0 a", "1 b"]);
 }
 
+/// Lets partitions be written that nobody has added.
+fn stop_verifying(broker: &Broker) {
+    let at = broker.bootstrap();
+    let whom = [
+        "--bootstrap-server",
+        &at,
+        "--alter",
+        "--entity-type",
+        "brokers",
+        "--entity-default",
+    ];
+    let what = ["--add-config", "transaction.partition.verification.enable=false"];
+    kafka("kafka-configs", &[&whom[..], &what[..]].concat()).succeeds();
+}
+
+#[test]
+fn a_transaction_is_verified_with_a_coordinator_elsewhere() {
+    const NOT_ENOUGH_REPLICAS: i16 = 19;
+    let mut cluster = Cluster::start(Scene::new("verified-elsewhere"), 2, |setup| {
+        setup
+            .set("transaction.state.log.num.partitions", "1")
+            .set("request.timeout.ms", "3000")
+    });
+    let at = cluster.bootstrap();
+    for id in ["1", "2"] {
+        let topic = format!("on-{id}");
+        let words = ["--create", "--topic", &topic, "--replica-assignment", id];
+        kafka("kafka-topics", &[&["--bootstrap-server", &at], &words[..]].concat()).succeeds();
+    }
+    let ports = [cluster.broker(1).port(), cluster.broker(2).port()];
+    let mut writer = TransactionalProducer::begin(ports[0], "writer", LONG).unwrap();
+    let (here, there) = if writer.coordinator() == ports[0] {
+        (1, 2)
+    } else {
+        (2, 1)
+    };
+    writer.leader = Some(ports[there - 1]);
+    let topic = format!("on-{there}");
+    assert_eq!(writer.write(&topic, 0, &["a"]).unwrap().error, INVALID_TXN_STATE);
+    writer.add_partition(&topic, 0).unwrap();
+    assert_eq!(writer.write(&topic, 0, &["a"]).unwrap().error, 0);
+    assert_eq!(writer.write(&topic, 0, &["b"]).unwrap().error, 0);
+    writer.end(true).unwrap();
+    let there = i32::try_from(there).expect("1 or 2");
+    eventually(10, "the marker is written elsewhere", || {
+        match committed(cluster.broker(there), &topic) {
+            read if read == ["0 a", "1 b"] => Ok(()),
+            read => Err(format!("{read:?}")),
+        }
+    });
+    // While nobody can be asked nothing begins, and producers shall send again.
+    cluster.broker(i32::try_from(here).expect("1 or 2")).kill();
+    for _ in 0..3 {
+        assert_eq!(writer.write(&topic, 0, &["c"]).unwrap().error, NOT_ENOUGH_REPLICAS);
+    }
+}
+
 #[test]
 fn a_hanging_transaction_is_found_and_aborted() {
     let scene = Scene::new("hanging");
-    let broker = setup(&scene)
-        .set("transaction.partition.verification.enable", "false")
-        .start();
+    let broker = setup(&scene).start();
     broker.create_topic("t", 1, &[]);
     let mut writer = TransactionalProducer::begin(broker.port(), "writer", LONG).unwrap();
+    assert_eq!(writer.write("t", 0, &["hangs"]).unwrap().error, INVALID_TXN_STATE);
+    stop_verifying(&broker);
     writer.age = Duration::from_secs(3600);
     assert_eq!(writer.write("t", 0, &["hangs"]).unwrap().base_offset, 0);
     let at = broker.bootstrap();
