@@ -166,15 +166,18 @@ impl ConnectWorker {
         })
     }
 
+    /// What it says of a connector and its tasks.
+    fn status(&mut self, connector: &str) -> Result<serde_json::Value, String> {
+        self.program.must_run();
+        let path = format!("/connectors/{connector}/status");
+        let answer = crate::http(self.port, "GET", &path, "").map_err(|e| e.to_string())?;
+        serde_json::from_str(&answer.body).map_err(|e| format!("{e}: {answer:?}"))
+    }
+
     /// Waits until a connector and its tasks run; gives the workers of its tasks.
     pub fn wait_until_running(&mut self, connector: &str, tasks: usize, seconds: u64) -> Vec<String> {
-        let (program, port) = (&mut self.program, self.port);
         eventually(seconds, &format!("{connector} runs"), || {
-            program.must_run();
-            let answer =
-                crate::http(port, "GET", &format!("/connectors/{connector}/status"), "").map_err(|e| e.to_string())?;
-            let status: serde_json::Value =
-                serde_json::from_str(&answer.body).map_err(|e| format!("{e}: {answer:?}"))?;
+            let status = self.status(connector)?;
             let all = status["tasks"].as_array().cloned().unwrap_or_default();
             let running = |it: &serde_json::Value| it["state"] == "RUNNING";
             if running(&status["connector"]) && all.len() == tasks && all.iter().all(running) {
@@ -183,8 +186,19 @@ impl ConnectWorker {
                     .map(|it| it["worker_id"].as_str().unwrap_or_default().to_owned());
                 return Ok(workers.collect());
             }
-            Err(answer.body)
+            Err(status.to_string())
         })
+    }
+
+    /// Waits until a connector itself is in this state, and has no tasks.
+    pub fn wait_for_state(&mut self, connector: &str, state: &str, seconds: u64) {
+        eventually(seconds, &format!("{connector} is {state}"), || {
+            let status = self.status(connector)?;
+            match status["connector"]["state"] == state && status["tasks"].as_array().is_some_and(Vec::is_empty) {
+                true => Ok(()),
+                false => Err(status.to_string()),
+            }
+        });
     }
 }
 

@@ -1,6 +1,9 @@
-//! MirrorMaker 2 between a cluster of ours and one of Apache Kafka 3.9, both ways: records, consumers' offsets, heartbeats.
+//! MirrorMaker 2 between a cluster of ours and one of Apache Kafka 3.9, both ways: records, exactly once though it is killed,
+//! consumers' offsets, configurations, heartbeats.
 
-use integration_tests::{Cluster, Program, Scene, eventually, kafka, kcat, kcat_with_input, whole_ecosystem};
+use integration_tests::{
+    Cluster, Program, Scene, eventually, free_port, kafka, kcat, kcat_with_input, whole_ecosystem,
+};
 
 const RECORDS: usize = 500;
 
@@ -78,6 +81,7 @@ fn records_and_offsets_go_both_ways_between_ours_and_kafka() {
     write(&there, "bills");
     consume(&here, "orders", "readers");
     consume(&there, "bills", "payers");
+    let port = free_port();
     let properties = format!(
         "clusters=ours,theirs\n\
          ours.bootstrap.servers={here}\n\
@@ -104,7 +108,9 @@ fn records_and_offsets_go_both_ways_between_ours_and_kafka() {
          refresh.topics.interval.seconds=5\n\
          refresh.groups.interval.seconds=5\n\
          offset.lag.max=0\n\
-         dedicated.mode.enable.internal.rest=false\n\
+         dedicated.mode.enable.internal.rest=true\n\
+         listeners=http://127.0.0.1:{port}\n\
+         exactly.once.source.support=enabled\n\
          scheduled.rebalance.max.delay.ms=0\n\
          offset.flush.interval.ms=1000\n"
     );
@@ -137,7 +143,7 @@ fn records_and_offsets_go_both_ways_between_ours_and_kafka() {
     };
     wait_for_offsets(&mut mirror);
 
-    // Both ends go on while a broker of ours, and then the mirror, are killed.
+    // Both ends go on while a broker of ours, and then the mirror, are killed. It copies exactly once (KIP-618).
     write(&here, "orders");
     write(&there, "bills");
     let leader = ours.partition("orders", 0).leader;
@@ -145,8 +151,8 @@ fn records_and_offsets_go_both_ways_between_ours_and_kafka() {
     wait_for_mirrored(&mut mirror, "orders", &here, &there, "ours");
     ours.broker(leader).start_again();
     wait_for_mirrored(&mut mirror, "bills", &there, &here, "theirs");
-    mirror.stop();
     write(&here, "orders");
+    mirror.kill();
     consume(&here, "orders", "readers");
     consume(&there, "bills", "payers");
     consume(&here, "orders", "readers");
@@ -175,5 +181,9 @@ fn records_and_offsets_go_both_ways_between_ours_and_kafka() {
         });
     }
     mirror.stop();
-    println!("mirror maker: {} records each way", read(&here, "orders").len());
+    println!(
+        "mirror maker: {} records to Kafka and {} to us, each once",
+        read(&there, "ours.orders").len(),
+        read(&here, "theirs.bills").len()
+    );
 }
