@@ -160,8 +160,16 @@ impl TransactionalProducer {
     /// # Errors
     /// As for [`Connection::receive`].
     pub fn write(&mut self, topic: &str, partition: i32, values: &[&str]) -> Result<ProduceAnswer> {
+        self.write_batch(topic, partition, Batch::of_values(values.iter().copied()))
+    }
+
+    /// The same with records that may have keys.
+    ///
+    /// # Errors
+    /// As for [`Connection::receive`].
+    pub fn write_batch(&mut self, topic: &str, partition: i32, mut batch: Batch) -> Result<ProduceAnswer> {
         let sequence = self.sequences.entry((topic.to_owned(), partition)).or_insert(0);
-        let mut batch = Batch::of_values(values.iter().copied());
+        let records = batch.record_count;
         batch.attributes = 0x10;
         batch.age = self.age;
         batch.producer = Some((self.producer_id, self.epoch, *sequence));
@@ -171,7 +179,7 @@ impl TransactionalProducer {
         leader.send(PRODUCE, 7, &body)?;
         let (_, answer) = leader.receive_produce()?;
         if answer.error == 0 {
-            *sequence += i32::try_from(values.len()).expect("few values");
+            *sequence += records;
         }
         Ok(answer)
     }

@@ -4,6 +4,7 @@ mod acls;
 mod before_login;
 mod clients;
 mod cluster_tools;
+mod compaction;
 mod configurations;
 mod connect;
 mod coordinators;

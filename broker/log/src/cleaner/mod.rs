@@ -136,6 +136,8 @@ pub(crate) struct Cleaner {
 #[derive(Default)]
 struct State {
     stopped: bool,
+    /// Changes with the configuration: who rests looks again.
+    configurations: u64,
     in_progress: HashSet<TopicPartition>,
     set_aside: HashMap<TopicPartition, SetAside>,
     max_dirty_ratio: f64,
@@ -179,6 +181,7 @@ impl Cleaner {
     pub(crate) fn reconfigure(&self, config: CleanerConfig) {
         self.throttle.set_rate(config.max_io_bytes_per_second);
         self.config.store(Arc::new(config));
+        self.state.lock().configurations += 1;
         self.wake.notify_all();
     }
 
@@ -210,7 +213,7 @@ impl Cleaner {
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             tracing::debug!(%error, "the log cleaner keeps the priority of the other threads");
         }
-        while self.rest(self.backoff()) && number < self.config().threads {
+        while self.rest(self.backoff()) && !self.leaves(number) {
             loop {
                 match std::panic::catch_unwind(std::panic::AssertUnwindSafe(&clean)) {
                     Ok(Some(true)) => {}
@@ -230,15 +233,26 @@ impl Cleaner {
         }
     }
 
+    /// Whether this thread is one too many; then it is forgotten, so that another may be started in its place.
+    fn leaves(&self, number: usize) -> bool {
+        let mut threads = self.threads.lock();
+        let leaves = number >= self.config().threads;
+        if leaves {
+            threads.retain(|thread| thread.thread().id() != std::thread::current().id());
+        }
+        leaves
+    }
+
     fn backoff(&self) -> Duration {
         Duration::from_millis(u64::try_from(self.config().backoff_ms.0).unwrap_or(0).max(1))
     }
 
-    /// Waits; `false` once the cleaner is stopped.
+    /// Waits, until the configuration changes at the most; `false` once the cleaner is stopped.
     fn rest(&self, span: Duration) -> bool {
         let mut state = self.state.lock();
         let end = Instant::now().checked_add(span);
-        while !state.stopped {
+        let configurations = state.configurations;
+        while !state.stopped && state.configurations == configurations {
             let timed_out = match end {
                 Some(end) => self.wake.wait_until(&mut state, end).timed_out(),
                 None => {
@@ -266,7 +280,8 @@ impl Cleaner {
     /// Ends the threads and waits for them.
     pub(crate) fn stop(&self) {
         self.signal_stop();
-        for thread in std::mem::take(&mut *self.threads.lock()) {
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a thread of the log cleaner has panicked");
             }

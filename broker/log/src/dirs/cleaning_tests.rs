@@ -234,6 +234,11 @@ fn threads_clean_by_themselves_and_follow_the_configuration() {
     fill(&log, 100);
     std::thread::sleep(Duration::from_millis(100));
     assert!(!is_clean());
+    // A long rest ends with the configuration.
+    logs.set_cleaner_config(CleanerConfig {
+        backoff_ms: Millis(3_600_000),
+        ..fast.clone()
+    });
     logs.set_cleaner_config(CleanerConfig { threads: 2, ..fast });
     eventually("it is cleaned again", is_clean);
     logs.shutdown(BrokerEpoch(1));
