@@ -1,14 +1,17 @@
 //! A follower's partition over a real log: what is appended, cut and refused, and what replication is told.
 
-use broker_log::batch::BatchBuilder;
+use broker_log::batch::{BatchBuilder, EndTransactionMarker};
 use broker_log::{Logs, LogsConfig};
 use broker_wire::ErrorCode;
-use model::{ControllerEpoch, PartitionEpoch};
+use model::{ControllerEpoch, PartitionEpoch, ProducerEpoch, ProducerId, Sequence};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::*;
-use crate::partition::{LeaderAndIsrPartition, Lookup, PartitionState, Partitions, ReplicaSettings, StopReplica};
+use crate::fetch_session::PartitionFetch;
+use crate::partition::{
+    Isolation, LeaderAndIsrPartition, Lookup, PartitionState, Partitions, ReadSpec, ReplicaSettings, StopReplica,
+};
 
 const ME: BrokerId = BrokerId(1);
 const NOW: Millis = Millis(5_000);
@@ -278,4 +281,82 @@ fn replication_is_told_whom_to_follow() {
     assert_eq!(stage.told(), core::slice::from_ref(&cease));
     stop(true);
     assert_eq!(stage.told(), [cease]);
+}
+
+/// A batch of one record of a producer's transaction, or the marker that ends it.
+fn of_transaction(base: i64, producer_id: i64, end: Option<bool>) -> Bytes {
+    let sequence = end.map_or(Sequence(0), |_| Sequence::NONE);
+    let mut builder = BatchBuilder::new()
+        .base_offset(Offset(base))
+        .leader_epoch(LeaderEpoch(1))
+        .producer(ProducerId(producer_id), ProducerEpoch(0), sequence)
+        .transactional(true)
+        .control(end.is_some());
+    match end {
+        None => builder.push(NOW, None, Some(b"value")),
+        Some(committed) => {
+            let marker = EndTransactionMarker {
+                committed,
+                coordinator_epoch: 0,
+            };
+            builder.push(NOW, Some(&marker.key()), Some(&marker.value()));
+        }
+    }
+    builder.build()
+}
+
+#[test]
+fn readers_of_committed_records_may_ask_a_follower() {
+    let (stage, partition) = Stage::following();
+    let read = |from: i64| {
+        let spec = ReadSpec {
+            fetch: PartitionFetch {
+                fetch_offset: Offset(from),
+                max_bytes: 1 << 20,
+                current_leader_epoch: LeaderEpoch::NONE,
+                last_fetched_epoch: LeaderEpoch::NONE,
+                log_start_offset: Offset(0),
+            },
+            isolation: Isolation::Committed,
+            follower: None,
+            only_leader: false,
+            record: false,
+            max_bytes: 1 << 20,
+            min_one_batch: true,
+        };
+        let read = partition.read(&spec, stage.partitions.settings(), NOW).unwrap();
+        let aborted = read.aborted.unwrap_or_default();
+        let aborted: Vec<(i64, i64)> = aborted
+            .iter()
+            .map(|one| (one.producer_id.0, one.first_offset.0))
+            .collect();
+        (
+            read.last_stable_offset.0,
+            read.slice.map_or(0, |slice| slice.len),
+            aborted,
+        )
+    };
+    let one = of_transaction(0, 1, None);
+    let both = [
+        one.clone(),
+        of_transaction(1, 2, None),
+        of_transaction(2, 1, Some(false)),
+    ]
+    .concat();
+    partition
+        .append_as_follower(fetched(0, both.into(), 3, 0), NOW)
+        .unwrap();
+    assert_eq!(read(0), (1, one.len(), vec![(1, 0)]), "held back by producer 2");
+    assert_eq!(read(1), (1, 0, vec![]));
+    // The marker is here, but not known to be everywhere.
+    let marker = of_transaction(3, 2, Some(true));
+    partition.append_as_follower(fetched(3, marker, 3, 0), NOW).unwrap();
+    assert_eq!(read(1), (1, 0, vec![]));
+    partition
+        .append_as_follower(fetched(4, Bytes::new(), 4, 0), NOW)
+        .unwrap();
+    let (stable, bytes, aborted) = read(1);
+    assert_eq!((stable, aborted), (4, vec![(1, 0)]), "its marker is at 2");
+    assert!(bytes > 0);
+    assert_eq!(read(3).2, []);
 }

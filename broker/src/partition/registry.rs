@@ -11,6 +11,7 @@ use bytes::Bytes;
 use hashbrown::{Equivalent, HashMap};
 use model::{BrokerId, ControllerEpoch, LeaderEpoch, Millis, TopicPartition};
 use parking_lot::{Mutex, RwLock};
+use smallvec::SmallVec;
 
 use super::{FollowChange, Partition, PartitionError, Required};
 use crate::clock;
@@ -290,31 +291,32 @@ impl Partitions {
     }
 }
 
-/// Waits until each of these appends is replicated to all in-sync replicas, or will not be, or the time is over. What has
-/// become of them says [`Partition::is_replicated`].
+/// Waits until each of these appends, none of which was replicated a moment ago, is on all in-sync replicas, or will not
+/// be, or the time is over. What has become of them says [`Partition::is_replicated`].
 pub async fn replicated_all(appends: &[(Arc<Partition>, Required)], limit: Duration) {
+    type Waiting<'a> = SmallVec<[&'a (Arc<Partition>, Required); 4]>;
     let deadline = Instant::now() + limit;
-    let waiting = || -> Vec<&(Arc<Partition>, Required)> {
+    let look = || -> Waiting<'_> {
         let is_waiting =
             |(partition, required): &&(Arc<Partition>, Required)| partition.is_replicated(*required).is_none();
         appends.iter().filter(is_waiting).collect()
     };
-    loop {
-        let before = waiting();
-        if before.is_empty() {
-            return;
-        }
-        let waiter = Waiter::new(i64::try_from(before.len()).unwrap_or(i64::MAX));
-        let _places: Vec<_> = before
+    let mut waiting: Waiting<'_> = appends.iter().collect();
+    while !waiting.is_empty() {
+        let waiter = Waiter::new(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
+        let _places: Vec<_> = waiting
             .iter()
             .map(|(partition, required)| partition.produces().join_from(&waiter, required.offset.0))
             .collect();
         // What was replicated before its place was taken told nobody: begin again without it.
-        if waiting().len() < before.len() {
-            continue;
-        }
-        if !waiter.wait(deadline.saturating_duration_since(Instant::now())).await {
-            return;
+        let left = look();
+        if left.len() == waiting.len() {
+            if !waiter.wait(deadline.saturating_duration_since(Instant::now())).await {
+                return;
+            }
+            waiting = look();
+        } else {
+            waiting = left;
         }
     }
 }
