@@ -31,6 +31,8 @@ pub struct ConnectionInfo {
     pub software: Mutex<Option<(String, String)>>,
     /// Whose connection it is.
     principal: ArcSwap<KafkaPrincipal>,
+    /// The client id of the last request whose time counts for a quota; `None`: sending and receiving counts for nobody.
+    pub(crate) timed_client: Mutex<Option<Box<str>>>,
 }
 
 impl ConnectionInfo {
@@ -42,6 +44,7 @@ impl ConnectionInfo {
             peer,
             software: Mutex::default(),
             principal: ArcSwap::from_pointee(KafkaPrincipal::anonymous()),
+            timed_client: Mutex::default(),
         }
     }
 

@@ -35,6 +35,9 @@ use crate::partition::{Isolation, Partition, PartitionError, Read, ReadSpec};
 use crate::security::{Operation, ResourceType};
 use crate::{blocking, clock};
 
+/// At most so many batches of an answer are looked at to find out where the last whole one ends.
+const HEADERS_MAX: usize = 512;
+
 pub(super) const API: Api = api!(Fetch, 0..=17, replies handle);
 
 /// The first version whose clients know zstd (KIP-110).
@@ -54,6 +57,8 @@ struct Fetcher {
     rack: Option<StrBytes>,
     /// Before version 3 a first batch larger than the limit is cut, and the consumer sees that it must ask for more.
     cut_first_batch: bool,
+    /// `max_bytes` is there for an even pace: a batch that is cut would cost the consumer its quota for nothing.
+    whole_batches: bool,
 }
 
 /// What became of one partition of the fetch.
@@ -143,6 +148,8 @@ fn fetcher(cx: &RequestContext, request: &FetchRequest, replica: i32) -> Fetcher
     };
     let config = cx.broker.config.load();
     let broker_limit = usize::try_from(config.fetch_max_bytes).unwrap_or(0);
+    // Followers have no quota.
+    let quota = follower.map_or_else(|| throttle::fetch_bytes_max(cx), |_| usize::MAX);
     let by_rack = config.replica_selector_class.as_deref() == Some(RACK_AWARE_SELECTOR);
     let has_rack = follower.is_none() && cx.version() >= 11 && !request.rack_id.is_empty();
     Fetcher {
@@ -153,10 +160,11 @@ fn fetcher(cx: &RequestContext, request: &FetchRequest, replica: i32) -> Fetcher
         max_bytes: if follower.is_some() {
             limit
         } else {
-            limit.min(broker_limit).min(throttle::fetch_bytes_max(cx))
+            limit.min(broker_limit).min(quota)
         },
         rack: (by_rack && has_rack).then(|| request.rack_id.clone()),
         cut_first_batch: cx.version() <= 2,
+        whole_batches: cx.version() > 2 && quota < limit.min(broker_limit),
     }
 }
 
@@ -321,6 +329,14 @@ fn read(cx: &RequestContext, fetcher: &Fetcher, context: &FetchContext, refused:
                     {
                         // A cut batch would be of no use to anyone: from version 3 on nothing is sent instead.
                         read.slice = None;
+                    }
+                    if let Some(slice) = &mut read.slice
+                        && fetcher.whole_batches
+                        && slice.len >= spec.max_bytes
+                        // What cannot be looked at is sent as it is: the reader will see.
+                        && let Ok(len) = slice.whole_batches_len(HEADERS_MAX)
+                    {
+                        slice.len = len;
                     }
                     left -= read.bytes().min(left);
                     min_one_batch &= read.bytes() == 0;

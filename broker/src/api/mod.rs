@@ -91,6 +91,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 pub use context::{ConnectionInfo, RequestContext};
+pub(crate) use throttle::count_network_time;
 
 use crate::Broker;
 use crate::net::Reply;
@@ -239,6 +240,7 @@ pub async fn serve(broker: &Arc<Broker>, connection: &Arc<ConnectionInfo>, frame
         Some(api) if api.supports(version) => match cx.time.clone() {
             None => (api.serve)(cx, body).await,
             Some(time) => {
+                throttle::time_is_of(&cx);
                 let after = cx.clone();
                 let reply = time.measure((api.serve)(cx, body)).await;
                 throttle::by_request_time(&after, reply)

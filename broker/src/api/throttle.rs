@@ -15,11 +15,11 @@ use broker_wire::{Encodable, ErrorCode};
 use kafka_protocol::messages::ApiKey;
 use model::Millis;
 
-use super::RequestContext;
-use crate::clock;
+use super::{ConnectionInfo, RequestContext};
 use crate::net::Reply;
-use crate::quota::{Client, Mutations};
+use crate::quota::{Client, Mutations, RequestTime};
 use crate::zookeeper::AdminError;
+use crate::{Broker, clock};
 
 /// Whose quotas a request comes under.
 pub(super) struct Whose {
@@ -119,6 +119,35 @@ pub(super) fn by_request_time(cx: &RequestContext, reply: Reply) -> Reply {
         reply => tell(reply),
     };
     reply.then_pause(duration(pause))
+}
+
+/// From now on the time of sending and receiving over the connection is that of the request's client. What brokers ask of
+/// each other is exempt.
+pub(super) fn time_is_of(cx: &RequestContext) {
+    let mut timed = cx.connection.timed_client.lock();
+    if cx.header.api.cluster_action {
+        *timed = None;
+    } else if timed.as_deref() != Some(cx.client_id()) {
+        *timed = Some(cx.client_id().into());
+    }
+}
+
+/// Counts what sending and receiving took, encryption included, without a pause: that comes with the next request.
+///
+/// Source: Kafka 3.9 `ClientRequestQuotaManager.maybeRecordAndGetThrottleTimeMs` (`recordNetworkThreadTimeCallback`).
+pub(crate) fn count_network_time(broker: &Broker, connection: &ConnectionInfo, time: &RequestTime) {
+    let timed = connection.timed_client.lock();
+    if let Some(client_id) = timed.as_deref() {
+        let principal = connection.principal();
+        let client = Client {
+            user: &principal.name,
+            client_id,
+        };
+        broker
+            .client_quotas
+            .request
+            .record(client, time.percent(), clock::now());
+    }
 }
 
 /// A pause as the wire tells it.

@@ -14,7 +14,7 @@ use tracing::{debug, info};
 use super::reply::Reply;
 use super::transport::Transport;
 use crate::api::{self, ConnectionInfo};
-use crate::quota::Place;
+use crate::quota::{Place, RequestTime};
 use crate::{Broker, clock};
 
 /// Replies are gathered up to this size before they are written, as long as further requests are there already.
@@ -118,7 +118,8 @@ impl Connection {
                 }
                 Reply::Parts { parts, files } => {
                     self.gathered_bytes = 0;
-                    self.transport.write_parts(&mut self.gathered, parts, files).await?;
+                    let sent = self.transport.write_parts(&mut self.gathered, parts, files);
+                    timed(&self.broker, &self.info, sent).await?;
                 }
                 Reply::Nothing => {}
                 Reply::Close(reason) => {
@@ -198,7 +199,8 @@ impl Connection {
         }
         self.flush().await?;
         let frame = {
-            let mut read = pin!(self.frames.read_frame(&mut self.transport));
+            let read = self.frames.read_frame(&mut self.transport);
+            let mut read = pin!(timed(&self.broker, &self.info, read));
             let idle = &mut self.idle;
             std::future::poll_fn(|cx| {
                 if let std::task::Poll::Ready(frame) = read.as_mut().poll(cx) {
@@ -222,7 +224,8 @@ impl Connection {
             return Ok(reply);
         }
         self.gathered_bytes = 0;
-        self.transport.write_all(&mut self.gathered).await?;
+        let sent = self.transport.write_all(&mut self.gathered);
+        timed(&self.broker, &self.info, sent).await?;
         let reply = serving.await;
         self.idle.touch();
         Ok(reply)
@@ -242,10 +245,22 @@ impl Connection {
     async fn flush(&mut self) -> Result<(), Closed> {
         self.gathered_bytes = 0;
         if !self.gathered.is_empty() {
-            self.transport.write_all(&mut self.gathered).await?;
+            let sent = self.transport.write_all(&mut self.gathered);
+            timed(&self.broker, &self.info, sent).await?;
         }
         Ok(())
     }
+}
+
+/// Sends or receives; where somebody's time has a quota, what it takes counts (not what it waits).
+async fn timed<F: Future>(broker: &Broker, info: &ConnectionInfo, work: F) -> F::Output {
+    if !broker.client_quotas.request.is_any() {
+        return work.await;
+    }
+    let time = RequestTime::new();
+    let done = time.measure(work).await;
+    api::count_network_time(broker, info, &time);
+    done
 }
 
 /// Notices that nothing has come for `connections.max.idle.ms`, with one timer for the connection's whole life.

@@ -75,6 +75,37 @@ impl FileSlice {
         self.len == 0
     }
 
+    /// How long it is without the last batch, if that is cut. With more than `headers_max` batches it is not looked at,
+    /// and counts as whole: they are small then.
+    ///
+    /// # Errors
+    /// When the disk fails, or the log was truncated meanwhile.
+    pub fn whole_batches_len(&self, headers_max: usize) -> io::Result<usize> {
+        /// Offset and size, in every format.
+        const PREFIX: usize = 12;
+        let mut end = self.first_batch_bytes;
+        for _ in 0..headers_max {
+            if end >= self.len {
+                return Ok(self.len);
+            }
+            if end + PREFIX > self.len {
+                return Ok(end);
+            }
+            let mut prefix = [0; PREFIX];
+            self.file.read_exact_at(&mut prefix, self.position + end as u64)?;
+            let [.., a, b, c, d] = prefix;
+            let Ok(size) = usize::try_from(i32::from_be_bytes([a, b, c, d])) else {
+                // The reader will see that it is none.
+                return Ok(self.len);
+            };
+            if end + PREFIX + size > self.len {
+                return Ok(end);
+            }
+            end += PREFIX + size;
+        }
+        Ok(self.len)
+    }
+
     /// The bytes, read into memory. A slice is as long as the caller's `max_bytes` (or its first batch) allowed.
     ///
     /// # Errors

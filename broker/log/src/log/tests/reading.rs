@@ -43,6 +43,32 @@ fn a_read_begins_with_the_batch_of_the_offset_and_ends_at_the_limit() {
 }
 
 #[test]
+fn a_slice_knows_where_its_last_whole_batch_ends() {
+    let bench = Bench::new(&[]);
+    for i in 0..5 {
+        bench.put(batch(i, &["a", "b"]));
+    }
+    let size = bench.size_bytes() as usize / 5;
+    let check = |max: usize, headers_max: usize, expected: usize| {
+        let read = slice(&bench, 0, max, 10, false);
+        assert_eq!(
+            read.whole_batches_len(headers_max).unwrap(),
+            expected,
+            "{max} {headers_max}"
+        );
+    };
+    check(1 << 20, 10, 5 * size);
+    check(5 * size, 10, 5 * size);
+    check(5 * size - 1, 10, 4 * size);
+    check(4 * size + 1, 10, 4 * size);
+    check(2 * size, 10, 2 * size);
+    check(size + 11, 10, size);
+    // A first batch that is cut is the reader's affair, and so are more batches than are looked at.
+    check(size - 1, 10, size - 1);
+    check(5 * size - 1, 3, 5 * size - 1);
+}
+
+#[test]
 fn a_read_goes_on_in_the_next_segment() {
     let bench = Bench::new(&[("segment.bytes", "150")]);
     for i in 0..6 {
