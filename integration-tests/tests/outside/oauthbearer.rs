@@ -5,7 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use integration_tests::{BrokerSetup, Scene, free_port, kafka_with_input, kcat_with_input, run, run_with_input};
+use integration_tests::{
+    Authority, BrokerSetup, Process, Scene, client, eventually, free_port, kafka_with_input, kcat_with_input,
+    repository, run, run_with_input,
+};
 
 const MODULE: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required";
 
@@ -33,6 +36,38 @@ fn openssl(arguments: &[&str], input: &[u8]) -> String {
         .map(|word| (*word).to_owned())
         .collect();
     run_with_input(&words, input, 30).succeeds()
+}
+
+/// Makes an RSA key in this file; the key set that others know it by.
+fn new_key(key: &Path) -> String {
+    openssl(&["genrsa", "-out", &key.display().to_string(), "2048"], b"");
+    let said = run(
+        &[
+            "openssl",
+            "rsa",
+            "-in",
+            &key.display().to_string(),
+            "-noout",
+            "-modulus",
+        ]
+        .map(str::to_owned),
+        30,
+    )
+    .succeeds();
+    let hex = said
+        .lines()
+        .find_map(|line| line.strip_prefix("Modulus="))
+        .expect("a modulus")
+        .trim()
+        .to_owned();
+    let modulus: Vec<u8> = (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .collect();
+    format!(
+        r#"{{"keys":[{{"kty":"RSA","kid":"one","use":"sig","alg":"RS256","e":"AQAB","n":"{}"}}]}}"#,
+        URL_SAFE_NO_PAD.encode(modulus)
+    )
 }
 
 /// A token for `user`, signed with RS256 by the key in this file.
@@ -112,35 +147,7 @@ fn java_logs_in_with_a_token_that_the_provider_has_signed() {
         scene.directory().join("keys.json"),
         scene.directory().join("token.jwt"),
     );
-    openssl(&["genrsa", "-out", &key.display().to_string(), "2048"], b"");
-    let said = run(
-        &[
-            "openssl",
-            "rsa",
-            "-in",
-            &key.display().to_string(),
-            "-noout",
-            "-modulus",
-        ]
-        .map(str::to_owned),
-        30,
-    )
-    .succeeds();
-    let hex = said
-        .lines()
-        .find_map(|line| line.strip_prefix("Modulus="))
-        .expect("a modulus")
-        .trim()
-        .to_owned();
-    let modulus: Vec<u8> = (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-        .collect();
-    let json = format!(
-        r#"{{"keys":[{{"kty":"RSA","kid":"one","use":"sig","alg":"RS256","e":"AQAB","n":"{}"}}]}}"#,
-        URL_SAFE_NO_PAD.encode(modulus)
-    );
-    std::fs::write(&keys, json).unwrap();
+    std::fs::write(&keys, new_key(&key)).unwrap();
     let broker = broker(&scene, 1)
         .set(
             "listener.name.oauth.oauthbearer.sasl.jaas.config",
@@ -182,4 +189,84 @@ fn java_logs_in_with_a_token_that_the_provider_has_signed() {
     // Reasons stay here, tokens do not.
     let log = broker.log();
     assert!(log.contains("invalid signature") && !log.contains("eyJ"), "{log}");
+}
+
+const VALIDATOR: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler";
+const LOGIN: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler";
+
+/// Brokers check tokens by keys that a provider has over HTTPS, log in to each other by tokens that it gives them, and
+/// trust nobody else's certificate for that; franz-go comes with a token of its own.
+#[test]
+fn keys_and_tokens_come_over_https_from_a_provider_that_is_trusted() {
+    let scene = Scene::new("oauthbearer-https");
+    let authority = Authority::new(&scene.directory().join("certificates"), "authority");
+    let certificate = authority.server("provider");
+    let file = |name: &str| scene.directory().join(name);
+    let (key, keys, token) = (file("key.pem"), file("keys.json"), file("token.jwt"));
+    std::fs::write(&keys, new_key(&key)).unwrap();
+    std::fs::write(&token, signed_token(&key, "broker", "kafka", 600)).unwrap();
+    let port = free_port();
+    let words: Vec<String> = [
+        "python3".to_owned(),
+        repository()
+            .join("integration-tests/tools/clients/python/provider.py")
+            .display()
+            .to_string(),
+        port.to_string(),
+    ]
+    .into_iter()
+    .chain([&certificate.certificate, &certificate.key, &keys, &token].map(|path| path.display().to_string()))
+    .chain(["broker-id:broker-secret".to_owned()])
+    .collect();
+    let provider = Process::start("provider", &words, &file("provider.log"));
+    let setup = |id: u32, trust: &Path| {
+        let line = format!(
+            "{MODULE} clientId=\"broker-id\" clientSecret=\"broker-secret\" ssl.truststore.type=\"PEM\" ssl.truststore.location=\"{}\";",
+            trust.display()
+        );
+        broker(&scene, id)
+            .set("inter.broker.listener.name", "OAUTH")
+            .set("sasl.mechanism.inter.broker.protocol", "OAUTHBEARER")
+            .set("listener.name.oauth.oauthbearer.sasl.jaas.config", &line)
+            .set(
+                "listener.name.oauth.oauthbearer.sasl.server.callback.handler.class",
+                VALIDATOR,
+            )
+            .set(
+                "listener.name.oauth.oauthbearer.sasl.login.callback.handler.class",
+                LOGIN,
+            )
+            .set(
+                "sasl.oauthbearer.jwks.endpoint.url",
+                &format!("https://127.0.0.1:{port}/keys"),
+            )
+            .set(
+                "sasl.oauthbearer.token.endpoint.url",
+                &format!("https://127.0.0.1:{port}/token"),
+            )
+            .set("sasl.oauthbearer.expected.audience", "kafka")
+    };
+    let trust = authority.pem();
+    let (one, two) = (setup(1, &trust).start(), setup(2, &trust).start());
+    one.create_replicated_topic("t", 1, 2, &[("min.insync.replicas", "2")]);
+    let by = [
+        "security.protocol=SASL_PLAINTEXT".to_owned(),
+        "sasl.mechanism=OAUTHBEARER".to_owned(),
+        format!("oauthbearer.token={}", signed_token(&key, "alice", "kafka", 600)),
+    ];
+    let to = two.listener("OAUTH");
+    let out = client("go", &[&to, "of-go", "100", &by[0], &by[1], &by[2]]).succeeds();
+    assert_eq!(out.trim(), "consumed 100 committed 100");
+    assert!(!provider.log().contains(" 401 "), "{}", provider.log());
+    drop((one, two));
+    // A provider with somebody else's certificate is no provider.
+    let stranger = Authority::new(&scene.directory().join("stranger"), "other").pem();
+    let third = setup(3, &stranger).launch();
+    eventually(10, "the broker says that it does not trust the provider", || {
+        let log = third.log();
+        let said = log.contains("the keys of the identity provider could not be fetched")
+            && log.contains("no token to log in with could be fetched")
+            && log.contains("UnknownIssuer");
+        if said { Ok(()) } else { Err(log) }
+    });
 }

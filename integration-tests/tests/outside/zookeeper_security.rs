@@ -1,6 +1,6 @@
 //! A ZooKeeper that asks who comes: SASL, TLS, and znodes that only brokers may change.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use integration_tests::{
     Authority, Connection, Coordinator, STORE_PASSWORD, Scene, ZooKeeper, eventually, free_port, repository,
@@ -17,14 +17,21 @@ const LINE: &str =
 struct Secured {
     zookeeper: ZooKeeper,
     authority: Authority,
+    truststore: PathBuf,
     secure_port: u16,
 }
 
 impl Secured {
     fn start(directory: &Path) -> Self {
+        Self::start_with(directory, "none")
+    }
+
+    /// `client_auth`: whether who comes by TLS must show a certificate.
+    fn start_with(directory: &Path, client_auth: &str) -> Self {
         std::fs::create_dir_all(directory).expect("a directory can be made");
         let authority = Authority::new(&directory.join("certificates"), "authority");
         let keystore = authority.server("zookeeper").keystore("PKCS12");
+        let truststore = authority.truststore("JKS");
         let jaas = directory.join("server.jaas");
         let module = "org.apache.zookeeper.server.auth.DigestLoginModule";
         std::fs::write(
@@ -36,9 +43,10 @@ impl Secured {
         let lines = format!(
             "authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider\n\
              serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\n\
-             secureClientPort={secure_port}\nssl.clientAuth=none\nssl.keyStore.location={}\nssl.keyStore.password={STORE_PASSWORD}\n\
-             ssl.keyStore.type=PKCS12\n",
-            keystore.display()
+             secureClientPort={secure_port}\nssl.clientAuth={client_auth}\nssl.keyStore.location={}\nssl.keyStore.password={STORE_PASSWORD}\n\
+             ssl.keyStore.type=PKCS12\nssl.trustStore.location={}\nssl.trustStore.password={STORE_PASSWORD}\nssl.trustStore.type=JKS\n",
+            keystore.display(),
+            truststore.display()
         );
         let environment = vec![
             "OTTLA_ZOOKEEPER_TLS=yes".to_owned(),
@@ -47,6 +55,7 @@ impl Secured {
         Self {
             zookeeper: ZooKeeper::start_with(&directory.join("zookeeper"), &lines, environment),
             authority,
+            truststore,
             secure_port,
         }
     }
@@ -123,7 +132,7 @@ fn znodes_are_kept_from_others_and_brokers_get_in_by_sasl_and_by_tls() {
         )
         .set(
             "zookeeper.ssl.truststore.location",
-            &secured.authority.truststore("JKS").display().to_string(),
+            &secured.truststore.display().to_string(),
         )
         .set("zookeeper.ssl.truststore.password", STORE_PASSWORD)
         .start();
@@ -221,4 +230,60 @@ fn a_coordinator_logs_in_as_brokers_do() {
         ],
     );
     assert_eq!(found, [READERS; 3].concat());
+}
+
+#[test]
+fn a_broker_is_known_to_zookeeper_by_its_certificate() {
+    let scene = Scene::new("zookeeper-x509");
+    let secured = Secured::start_with(&scene.directory().join("secured"), "need");
+    let text = |path: PathBuf| path.display().to_string();
+    let setup = |id: u32| {
+        scene
+            .broker(id)
+            .set("zookeeper.connect", &format!("127.0.0.1:{}/x509", secured.secure_port))
+            .set("zookeeper.set.acl", "true")
+            .set("zookeeper.ssl.client.enable", "true")
+            .set(
+                "zookeeper.clientCnxnSocket",
+                "org.apache.zookeeper.ClientCnxnSocketNetty",
+            )
+            .set("zookeeper.ssl.truststore.location", &text(secured.truststore.clone()))
+            .set("zookeeper.ssl.truststore.password", STORE_PASSWORD)
+    };
+    let keystore = text(secured.authority.client("broker").keystore("PKCS12"));
+    let known = |id: u32| {
+        setup(id)
+            .set("zookeeper.ssl.keystore.location", &keystore)
+            .set("zookeeper.ssl.keystore.password", STORE_PASSWORD)
+            .set("zookeeper.ssl.keystore.type", "PKCS12")
+    };
+    let mut first = known(1).start();
+    first.create_topic("t", 1, &[]);
+    let plain = secured.zookeeper.connect();
+    // The shell writes a comma in a name so.
+    let found = acls(&plain, "KAFKA_OPTS=", &["/x509/brokers/topics/t", "/x509/controller"]);
+    assert_eq!(
+        found,
+        ["'x509,'CN=broker%2CO=Ottla: cdrwa'world,'anyone: r"; 2].concat()
+    );
+    let refused = ZooKeeper::shell(&plain, &["get /x509/config/users", "delete /x509/brokers/topics/t"]);
+    assert_eq!(refused.matches("Insufficient permission").count(), 2, "{refused}");
+    // Another broker with a certificate of the same name may change what the first has made; its guardian, too.
+    let second = known(2).start();
+    first.kill();
+    eventually(4, "the first broker is gone", || {
+        match Connection::open(second.port()).and_then(|mut it| it.metadata()) {
+            Ok(1) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    second.create_topic("u", 1, &[]);
+    // Who has no certificate does not come in.
+    let mut stranger = setup(3)
+        .set("zookeeper.set.acl", "false")
+        .set("zookeeper.connection.timeout.ms", "5000")
+        .launch();
+    assert_eq!(stranger.wait(60).code(), Some(1));
+    let log = stranger.log();
+    assert!(log.contains("cannot connect to zookeeper"), "{log}");
 }
