@@ -4,7 +4,7 @@
 //! WordCount tells of each word how often it has come so far. So a reader of what is committed must see 1, 2, 3, … of each word, up
 //! to the number of times it was written: a record counted twice, lost, or told twice breaks the row.
 
-use integration_tests::{Cluster, Program, Scene, eventually, kafka, kcat, kcat_with_input};
+use integration_tests::{Cluster, Program, Scene, eventually, kafka, kcat, kcat_with_input, whole_ecosystem};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,14 +15,6 @@ const WORDS: u64 = 40;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
-}
-
-fn transactional_cluster(name: &str) -> Cluster {
-    Cluster::start(Scene::new(name), 3, |b| {
-        b.set("transaction.state.log.replication.factor", "3")
-            .set("transaction.state.log.min.isr", "2")
-            .set("transaction.state.log.num.partitions", "4")
-    })
 }
 
 fn word_count(scene: &Scene, bootstrap: &str, name: &str) -> Program {
@@ -121,7 +113,26 @@ fn check_told(bootstrap: &str, written: &BTreeMap<String, u64>, times: u64, prog
 
 #[test]
 fn word_count_is_exact_whoever_is_killed_and_again_after_a_reset() {
-    let mut cluster = transactional_cluster("streams");
+    check("streams", &[]);
+}
+
+#[test]
+fn word_count_is_exact_with_one_of_kafkas_among_the_brokers() {
+    if !whole_ecosystem() {
+        println!("with OTTLA_ECOSYSTEM=all only");
+        return;
+    }
+    check("streams-mixed", &[3]);
+}
+
+fn check(name: &str, kafkas: &[u32]) {
+    let mut cluster = Cluster::start(Scene::new(name), 3, |b| {
+        let b = b
+            .set("transaction.state.log.replication.factor", "3")
+            .set("transaction.state.log.min.isr", "2")
+            .set("transaction.state.log.num.partitions", "4");
+        if kafkas.contains(&b.id()) { b.kafka() } else { b }
+    });
     let bootstrap = cluster.bootstrap();
     cluster.create_topic(INPUT, 4, &[]);
     cluster.create_topic(OUTPUT, 2, &[]);
@@ -171,7 +182,7 @@ fn word_count_is_exact_whoever_is_killed_and_again_after_a_reset() {
     check_told(&bootstrap, &written, 1, &mut programs);
     let uncommitted: usize = told(&bootstrap, "read_uncommitted").values().map(Vec::len).sum();
     println!(
-        "streams: {} words counted exactly, {uncommitted} records written for that",
+        "{name}: {} words counted exactly, {uncommitted} records written for that",
         written.values().sum::<u64>()
     );
 
