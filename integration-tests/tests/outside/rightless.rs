@@ -171,6 +171,7 @@ fn every_request_without_rights_is_refused_as_kafka_refuses_it() {
         lines: BTreeMap::new(),
     };
     records(&mut table);
+    transactions(&mut table);
     groups(&mut table);
     topics(&mut table);
     administration(&mut table);
@@ -287,6 +288,57 @@ fn records(table: &mut Table) {
             .with_partition_indexes(vec![0]);
         Some(DescribeProducersRequest::default().with_topics(vec![topic]))
     });
+}
+
+fn transactions(table: &mut Table) {
+    use add_partitions_to_txn_request as add;
+    let id = || TransactionalId(text("tx"));
+    let topics = |name: &str| {
+        let topic = add::AddPartitionsToTxnTopic::default().with_name(TopicName(text(name)));
+        vec![topic.with_partitions(vec![0])]
+    };
+    table.ask("", |version| {
+        let request = AddPartitionsToTxnRequest::default();
+        let transaction = add::AddPartitionsToTxnTransaction::default().with_transactional_id(id());
+        Some(match version {
+            ..4 => request
+                .with_v3_and_below_transactional_id(id())
+                .with_v3_and_below_topics(topics(TOPIC)),
+            _ => request.with_transactions(vec![transaction.with_topics(topics(TOPIC))]),
+        })
+    });
+    table.ask("", |_| {
+        Some(
+            AddOffsetsToTxnRequest::default()
+                .with_transactional_id(id())
+                .with_group_id(group()),
+        )
+    });
+    table.ask("", |_| Some(EndTxnRequest::default().with_transactional_id(id())));
+    table.ask("", |_| {
+        use write_txn_markers_request as write;
+        let topic = write::WritableTxnMarkerTopic::default()
+            .with_name(topic())
+            .with_partition_indexes(vec![0]);
+        let marker = write::WritableTxnMarker::default().with_topics(vec![topic]);
+        Some(WriteTxnMarkersRequest::default().with_markers(vec![marker]))
+    });
+    table.ask("", |_| {
+        use txn_offset_commit_request as commit;
+        let topic = commit::TxnOffsetCommitRequestTopic::default()
+            .with_name(topic())
+            .with_partitions(vec![commit::TxnOffsetCommitRequestPartition::default()]);
+        Some(
+            TxnOffsetCommitRequest::default()
+                .with_transactional_id(id())
+                .with_group_id(group())
+                .with_topics(vec![topic]),
+        )
+    });
+    table.ask("", |_| {
+        Some(DescribeTransactionsRequest::default().with_transactional_ids(vec![id(), TransactionalId(text(""))]))
+    });
+    table.ask("", |_| Some(ListTransactionsRequest::default()));
 }
 
 fn groups(table: &mut Table) {
