@@ -62,7 +62,7 @@ fn new_key(key: &Path) -> String {
         .to_owned();
     let modulus: Vec<u8> = (0..hex.len())
         .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits"))
         .collect();
     format!(
         r#"{{"keys":[{{"kty":"RSA","kid":"one","use":"sig","alg":"RS256","e":"AQAB","n":"{}"}}]}}"#,
