@@ -14,7 +14,7 @@ mod time;
 mod transaction;
 
 pub(crate) use file::SharedDir;
-pub(crate) use offset::OffsetIndex;
+pub(crate) use offset::{OffsetEntry, OffsetIndex};
 pub(crate) use time::TimeIndex;
 pub(crate) use transaction::{AbortedEntry, TransactionIndex};
 

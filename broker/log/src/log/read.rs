@@ -115,10 +115,11 @@ impl Log {
             let next = floor(&segments, from).and_then(|at| segments.get(at + 1));
             return Ok(next.map_or(self.log_end_offset(), |next| next.base_offset()));
         };
-        let bound = segments[at]
-            .offset_index
-            .upper_bound(slice.position + slice.len as u64)
-            .map_err(ScanFailure::from);
+        let bound = match segments[at].offset_index.upper_bound(slice.position + slice.len as u64) {
+            // Cleaned at this moment: its end is a bound as well.
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            bound => bound.map_err(ScanFailure::from),
+        };
         Ok(match self.readable(bound)? {
             Some(offset) => offset,
             None => segments

@@ -10,12 +10,33 @@ use crate::batch::{Batch, Entries, Entry, TimestampType};
 use crate::disk::DiskContext;
 use crate::segment::{Scan, ScanFailure, Scanned, Segment};
 
+/// Segments seldom change; a log whose segments change all the time is told of as corrupt in the end.
+const LOOKS_AT_MOST: usize = 5;
+
 impl Log {
     /// The first record whose timestamp is at or after `timestamp`. Source: Kafka `UnifiedLog.fetchOffsetByTimestamp`.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn offset_for_timestamp(&self, timestamp: Millis) -> Result<Option<TimestampOffset>, ReadError> {
+        self.while_segments_change(|| self.search_timestamp(timestamp))
+    }
+
+    /// Does it again where segments were cleaned or deleted meanwhile: their indexes are not theirs any more.
+    fn while_segments_change<T>(&self, look: impl Fn() -> Result<T, ReadError>) -> Result<T, ReadError> {
+        let mut attempts = 0;
+        loop {
+            let before = self.segments.load_full();
+            let found = look();
+            attempts += 1;
+            let changed = !std::sync::Arc::ptr_eq(&before, &self.segments.load_full());
+            if !matches!(found, Err(ReadError::Corrupt { .. })) || !changed || attempts == LOOKS_AT_MOST {
+                return found;
+            }
+        }
+    }
+
+    fn search_timestamp(&self, timestamp: Millis) -> Result<Option<TimestampOffset>, ReadError> {
         self.ensure_readable()?;
         let log_start_offset = self.log_start_offset();
         for segment in self.segments.load().iter() {
@@ -35,6 +56,10 @@ impl Log {
     /// # Errors
     /// When the disk fails.
     pub fn max_timestamp_offset(&self) -> Result<Option<TimestampOffset>, ReadError> {
+        self.while_segments_change(|| self.search_max_timestamp())
+    }
+
+    fn search_max_timestamp(&self) -> Result<Option<TimestampOffset>, ReadError> {
         self.ensure_readable()?;
         let segments = self.segments.load();
         let mut latest: Option<(Millis, Offset, &Segment)> = None;

@@ -35,7 +35,7 @@ use crate::append::Write;
 use crate::cleaner::CleanedSegment;
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskContext, DiskError};
-use crate::index::{OffsetIndex, SharedDir, TimeEntry, TimeIndex, TransactionIndex};
+use crate::index::{OffsetEntry, OffsetIndex, SharedDir, TimeEntry, TimeIndex, TransactionIndex};
 
 pub(crate) use recover::Replayer;
 pub(crate) use scan::{Scan, ScanError, Scanned};
@@ -45,6 +45,9 @@ pub(crate) const LOG: &str = ".log";
 pub(crate) const INDEX: &str = ".index";
 pub(crate) const TIME_INDEX: &str = ".timeindex";
 pub(crate) const TRANSACTION_INDEX: &str = ".txnindex";
+
+/// More than Kafka's followers ever append at once (`replica.fetch.response.max.bytes`).
+const APPENDED_AT_ONCE: u64 = 16 << 20;
 
 /// Positions in a segment are 31 bits, as Kafka's are.
 const SIZE_MAX: u64 = i32::MAX as u64;
@@ -281,8 +284,35 @@ impl Segment {
             if agrees {
                 return Ok(scan);
             }
+            if let Some(position) = self.walk_to_entry(entry, size)? {
+                return Ok(Scan::lookup(&self.file, position, size).peekable());
+            }
         }
         Ok(Scan::lookup(&self.file, 0, size).peekable())
+    }
+
+    /// Where the batch with the entry's offset starts, if the entry is about several batches that were appended together
+    /// and begin at its position: so Kafka before 3.9 wrote the entries of followers and of its cleaner. That the walk
+    /// along the batches comes to the offset tells that the position is one.
+    fn walk_to_entry(&self, entry: OffsetEntry, size: u64) -> Result<Option<u64>, DiskError> {
+        let start = u64::from(entry.position);
+        let end = size.min(start + APPENDED_AT_ONCE);
+        let mut last = Offset(-1);
+        for batch in Scan::lookup(&self.file, start, end) {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(ScanError::Io(source)) => return Err(source).doing("read", &self.path()),
+                Err(_) => return Ok(None),
+            };
+            if batch.base_offset <= last || batch.base_offset > entry.offset {
+                return Ok(None);
+            }
+            if batch.last_offset >= entry.offset {
+                return Ok(Some(batch.position));
+            }
+            last = batch.last_offset;
+        }
+        Ok(None)
     }
 
     fn start_of_lookup(&self, offset: Offset, size: u64) -> Result<u64, DiskError> {

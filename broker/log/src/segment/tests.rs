@@ -55,6 +55,56 @@ fn an_index_that_lies_never_sends_a_reader_past_the_file() {
 }
 
 #[test]
+fn an_entry_about_several_batches_is_followed_and_one_that_lies_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = SharedDir::new(dir.path());
+    let mut content = Vec::new();
+    let mut positions = Vec::new();
+    for i in 0..10i64 {
+        positions.push(content.len());
+        let start = content.len();
+        content.extend_from_slice(&batch(1, &["a", "b"]));
+        content[start..start + 8].copy_from_slice(&(2 * i).to_be_bytes());
+    }
+    std::fs::write(dir.path().join("00000000000000000000.log"), &content).unwrap();
+    std::fs::write(dir.path().join("00000000000000000000.timeindex"), []).unwrap();
+    let check = |name: &str, offset: u32, position: usize, asked: i64, starts: usize| {
+        let entry = [offset.to_be_bytes(), (position as u32).to_be_bytes()].concat();
+        std::fs::write(dir.path().join("00000000000000000000.index"), entry).unwrap();
+        let opened = Segment::open(
+            &Disk::real(),
+            &shared,
+            Offset(0),
+            None,
+            false,
+            &LogConfig::default(),
+            Millis(0),
+        );
+        let segment = opened.unwrap();
+        let size = segment.end().size;
+        assert_eq!(
+            segment.start_of_lookup(Offset(asked), size).unwrap(),
+            starts as u64,
+            "{name}"
+        );
+        let found = segment.locate(Offset(asked), size).unwrap().unwrap();
+        assert_eq!(found.position, positions[asked as usize / 2] as u64, "{name}");
+    };
+    //     name                                   entry                 asked  where the search starts
+    check("about one batch", 7, positions[3], 15, positions[3]);
+    check(
+        "about batches 3 to 5, as Kafka 3.8's",
+        11,
+        positions[3],
+        15,
+        positions[5],
+    );
+    check("and asked for what is before it", 11, positions[3], 9, 0);
+    check("no batch is there", 11, positions[3] + 1, 15, 0);
+    check("a batch past the offset is there", 11, positions[7], 15, 0);
+}
+
+#[test]
 fn next_offset_and_size_are_read_together() {
     let dir = tempfile::tempdir().unwrap();
     let shared = SharedDir::new(dir.path());

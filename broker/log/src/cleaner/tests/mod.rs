@@ -330,6 +330,13 @@ fn a_reader_with_an_old_segment_goes_on_with_it() {
     }
     // Where the slice ends cannot be told by the new file: the bound is that of the new segment.
     assert!(bench.upper_bound_offset(Offset(5), &slice).unwrap() >= old[1].base_offset());
+    // At the very moment of the exchange.
+    let last = bench.segments().last().unwrap().clone();
+    let at = Offset(limit.0 - 1);
+    let tail = bench.read(at, 100, limit, true).unwrap();
+    last.close_indexes();
+    last.let_go_of_indexes();
+    assert_eq!(bench.upper_bound_offset(at, &tail).unwrap(), limit);
 }
 
 #[test]
