@@ -48,7 +48,9 @@ pub use replicas::{StoredBatch, compare, stored_batches};
 pub use sasl::{SaslAnswer, Scram};
 pub use scene::Scene;
 pub use secure::{Login, MECHANISMS, Security, create_scram_users, password};
-pub use tools::{client, kafka, kafka_2_8, kafka_with_input, kcat, kcat_reads_all, kcat_with_input};
+pub use tools::{
+    client, kafka, kafka_0_10, kafka_2_8, kafka_jar, kafka_with_input, kcat, kcat_reads_all, kcat_with_input,
+};
 pub use transactions::TransactionalProducer;
 pub use transactor::Transactor;
 pub use wire::{Answer, Batch, BatchRecord, Connection, FetchAnswer, ProduceAnswer};

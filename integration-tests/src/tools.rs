@@ -53,6 +53,14 @@ pub fn kafka_2_8(tool: &str, arguments: &[&str]) -> Outcome {
     run_and_tell(&format!("2.8 {tool}"), arguments, &all, &[])
 }
 
+/// Runs one of Kafka 0.10's own tools, with something on its standard input: clients that know no record batches.
+pub fn kafka_0_10(tool: &str, arguments: &[&str], input: &[u8]) -> Outcome {
+    let launcher = repository().join("integration-tests/tools/kafka").display().to_string();
+    let mut all = words(&launcher, &["0.10", tool]);
+    all.extend(arguments.iter().map(|a| (*a).to_owned()));
+    run_and_tell(&format!("0.10 {tool}"), arguments, &all, input)
+}
+
 /// Runs kcat.
 pub fn kcat(arguments: &[&str]) -> Outcome {
     kcat_with_input(arguments, &[])
@@ -110,6 +118,19 @@ pub(crate) fn client_command(name: &str, arguments: &[&str]) -> Vec<String> {
     all.extend(script);
     all.extend(arguments.iter().map(|a| (*a).to_owned()));
     all
+}
+
+/// Kafka's own client library: the schemas of all requests are in it.
+///
+/// # Panics
+/// Panics when it has not been set up.
+pub fn kafka_jar() -> PathBuf {
+    let jar = cache().join("kafka-3.9.1/libs/kafka-clients-3.9.1.jar");
+    assert!(
+        jar.exists(),
+        "Kafka's jars have not been set up: run integration-tests/tools/set-up kafka"
+    );
+    jar
 }
 
 /// Where `tools/set-up` puts what it fetches; see `tools/lib.sh`.

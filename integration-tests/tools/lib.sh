@@ -8,6 +8,8 @@ cache=${OTTLA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ottla}
 kafka_version=3.9.1
 # The last minor release whose administration tools take --zookeeper.
 old_kafka_version=2.8.2
+# Before the record batches of 0.11.
+oldest_kafka_version=0.10.0.1
 registry_version=3.0.9
 
 say() { printf '%s: %s\n' "${0##*/}" "$*"; }

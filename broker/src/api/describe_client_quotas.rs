@@ -28,7 +28,7 @@ const SPECIFIED: i8 = 2;
 async fn handle(cx: &RequestContext, request: DescribeClientQuotasRequest) -> DescribeClientQuotasResponse {
     match describe(cx, &request).await {
         Ok(entries) => DescribeClientQuotasResponse::default()
-            .with_error_message(None)
+            .with_error_message(Some(wire("")))
             .with_entries(Some(entries)),
         Err(error) => {
             let code = error.code();

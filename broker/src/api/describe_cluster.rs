@@ -16,20 +16,20 @@ const CONTROLLERS: i8 = 2;
 
 async fn handle(cx: &RequestContext, request: DescribeClusterRequest) -> DescribeClusterResponse {
     if cx.version() >= 1 && request.endpoint_type != BROKERS {
-        let (code, message) = if request.endpoint_type == CONTROLLERS {
-            (
+        let (code, message) = match request.endpoint_type {
+            CONTROLLERS => (
                 ErrorCode::MismatchedEndpointType,
-                "The request was sent to an endpoint of the wrong type.",
-            )
-        } else {
-            (
+                "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
+                    .to_owned(),
+            ),
+            other => (
                 ErrorCode::UnsupportedEndpointType,
-                "This endpoint type is not supported yet.",
-            )
+                format!("Unsupported endpoint type {other}"),
+            ),
         };
         return DescribeClusterResponse::default()
             .with_error_code(code as i16)
-            .with_error_message(Some(StrBytes::from_static_str(message)));
+            .with_error_message(Some(StrBytes::from_string(message)));
     }
     let image = cx.broker.metadata.image();
     let brokers = image.brokers.values().filter_map(|broker| {

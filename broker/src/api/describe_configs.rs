@@ -19,7 +19,6 @@ use super::config_entries::{self, Entry};
 use super::config_resource::{self, Refusal, ResourceKind, check_broker};
 use super::text::wire;
 use super::{Api, RequestContext, api};
-use crate::config::ValueSource;
 use crate::logging::levels;
 use crate::security::Operation;
 use crate::zookeeper::configs;
@@ -29,14 +28,12 @@ pub(super) const API: Api = api!(DescribeConfigs, 0..=4, handle);
 /// What to show of each configuration.
 #[derive(Clone, Copy)]
 struct Shown {
-    version: i16,
     synonyms: bool,
     documentation: bool,
 }
 
 async fn handle(cx: &RequestContext, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let shown = Shown {
-        version: cx.version(),
         synonyms: request.include_synonyms,
         documentation: request.include_documentation,
     };
@@ -143,10 +140,6 @@ impl Shown {
             .with_config_source(entry.source as i8)
             .with_is_sensitive(entry.is_sensitive)
             .with_config_type(entry.config_type);
-        if self.version == 0 {
-            // The codec refuses a field that its version does not have.
-            result = result.with_is_default(entry.source == ValueSource::Default);
-        }
         if self.synonyms {
             let synonyms = entry.synonyms.iter().map(|synonym| {
                 DescribeConfigsSynonym::default()
@@ -167,6 +160,7 @@ mod tests {
     use broker_wire::codec::encode_response;
 
     use super::*;
+    use crate::config::ValueSource;
     use crate::config::{BrokerConfig, ConfigHandle};
 
     fn handle() -> ConfigHandle {
@@ -235,7 +229,6 @@ mod tests {
         let entries = config_entries::of_broker(&handle());
         for version in 0..=4 {
             let shown = Shown {
-                version,
                 synonyms: true,
                 documentation: true,
             };

@@ -38,6 +38,13 @@ fn answer(cx: &RequestContext, topic: &str, index: i32) -> PartitionResponse {
             .with_error_code(ErrorCode::InvalidTopicException as i16)
             .with_error_message(Some(StrBytes::from_string(invalid.to_string())));
     }
+    if cx.broker.metadata.image().topic(topic).is_none() {
+        return answer
+            .with_error_code(ErrorCode::UnknownTopicOrPartition as i16)
+            .with_error_message(Some(StrBytes::from_static_str(
+                "This server does not host this topic-partition.",
+            )));
+    }
     let known = || cx.broker.metadata.image().partition(topic, index).is_some();
     let log = cx
         .broker

@@ -571,6 +571,8 @@ fn partition_data(
         }
         Outcome::Code(code) => {
             data.error_code = *code as i16;
+            // What is refused before it is read has no aborted transactions; what cannot be read has none to tell of.
+            data.aborted_transactions = Some(Vec::new());
             return data;
         }
     };

@@ -34,10 +34,16 @@ async fn handle(cx: &RequestContext, request: FindCoordinatorRequest) -> FindCoo
     let mut coordinators = Vec::with_capacity(request.coordinator_keys.len());
     for key in request.coordinator_keys {
         let (code, node) = split(find(cx, request.key_type, &key).await);
+        // Kafka has words here only for a type that it does not know at all.
+        let words = match request.key_type {
+            GROUP | TRANSACTION | SHARE => "",
+            _ => message(code),
+        };
         coordinators.push(
             Coordinator::default()
                 .with_key(key)
                 .with_error_code(code as i16)
+                .with_error_message(Some(StrBytes::from_static_str(words)))
                 .with_node_id(WireBrokerId(node.id))
                 .with_host(node.host)
                 .with_port(node.port),

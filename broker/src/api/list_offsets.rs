@@ -44,10 +44,10 @@ async fn handle(cx: &RequestContext, request: ListOffsetsRequest) -> ListOffsets
         for asked in &topic.partitions {
             answers.push(if !authorized.contains(&topic.name) {
                 refuse(asked, ErrorCode::TopicAuthorizationFailed)
-            } else if twice.contains(&(topic.name.clone(), asked.partition_index)) {
-                refuse(asked, ErrorCode::InvalidRequest)
             } else if cx.version() == 0 {
                 answer_old(cx, &request, &topic.name, asked).await
+            } else if twice.contains(&(topic.name.clone(), asked.partition_index)) {
+                refuse(asked, ErrorCode::InvalidRequest)
             } else {
                 answer(cx, &request, &topic.name, asked).await
             });
@@ -131,6 +131,10 @@ async fn answer_old(
     topic: &str,
     asked: &ListOffsetsPartition,
 ) -> ListOffsetsPartitionResponse {
+    let old_answer = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
+    if asked.timestamp < EARLIEST {
+        return old_answer.with_error_code(ErrorCode::UnsupportedVersion as i16);
+    }
     let known = || {
         cx.broker
             .metadata
@@ -142,14 +146,13 @@ async fn answer_old(
         Ok(partition) => bounds(partition, request.replica_id.0 != DEBUGGING).await,
         Err(refusal) => Err(refusal),
     };
-    let answer = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
     match found {
         Ok((bounds, high_watermark)) => {
             let limit = (request.replica_id.0 == CONSUMER).then_some(high_watermark);
             let most = usize::try_from(asked.max_num_offsets).unwrap_or(0);
-            answer.with_old_style_offsets(old_offsets(&bounds, Millis(asked.timestamp), most, limit))
+            old_answer.with_old_style_offsets(old_offsets(&bounds, Millis(asked.timestamp), most, limit))
         }
-        Err(refusal) => answer.with_error_code(error_code::of_partition(&refusal) as i16),
+        Err(refusal) => old_answer.with_error_code(error_code::of_partition(&refusal) as i16),
     }
 }
 

@@ -356,7 +356,10 @@ fn partition_response(index: i32, outcome: &Outcome, version: i16) -> PartitionP
     answer.log_start_offset = -1;
     match outcome {
         Outcome::Appended { appended, .. } => {
-            answer.base_offset = appended.first_offset.0;
+            answer.base_offset = match appended.is_empty() {
+                true => -1,
+                false => appended.first_offset.0,
+            };
             answer.log_append_time_ms = appended.log_append_time.0;
             answer.log_start_offset = appended.log_start_offset.0;
         }

@@ -309,8 +309,9 @@ pub(crate) fn alter_reassignments_response(answer: Result<Reply, Refusal>) -> Al
             .with_name(topic)
             .with_partitions(partitions.collect())
     });
+    // Kafka leaves this message out by leaving it empty.
     AlterPartitionReassignmentsResponse::default()
-        .with_error_message(None)
+        .with_error_message(Some(StrBytes::default()))
         .with_responses(topics.collect())
 }
 
@@ -350,6 +351,6 @@ pub(crate) fn list_reassignments_response(answer: Result<Reply, Refusal>) -> Lis
             .with_partitions(partitions.collect())
     });
     ListPartitionReassignmentsResponse::default()
-        .with_error_message(None)
+        .with_error_message(Some(StrBytes::default()))
         .with_topics(topics.collect())
 }

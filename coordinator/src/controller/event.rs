@@ -271,7 +271,7 @@ pub enum Refusal {
     #[error("the operation was not attempted")]
     OperationNotAttempted,
     /// ELECTION_NOT_NEEDED (84).
-    #[error("the partition has the leader that it should have")]
+    #[error("Leader election not needed for topic partition.")]
     ElectionNotNeeded,
     /// PREFERRED_LEADER_NOT_AVAILABLE (80).
     #[error("{0}")]
@@ -286,7 +286,7 @@ pub enum Refusal {
     #[error("{0}")]
     InvalidReplicaAssignment(String),
     /// NO_REASSIGNMENT_IN_PROGRESS (85).
-    #[error("no reassignment is in progress")]
+    #[error("No partition reassignment is in progress.")]
     NoReassignmentInProgress,
     /// UNKNOWN_SERVER_ERROR (−1).
     #[error("{0}")]
