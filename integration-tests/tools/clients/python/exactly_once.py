@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 PARTITIONS = 3
 BATCH = 100
-PATIENCE_SECONDS = 8
+PATIENCE_SECONDS = 6
 
 
 def say(*words):
@@ -76,7 +76,7 @@ def main(bootstrap, transactional_id, source, target):
     faulthandler.register(signal.SIGUSR1)
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
     common = {
-        "bootstrap.servers": bootstrap, "socket.timeout.ms": 5000, "reconnect.backoff.max.ms": 500, "log_level": 0,
+        "bootstrap.servers": bootstrap, "socket.timeout.ms": 3000, "reconnect.backoff.max.ms": 500, "log_level": 0,
         "topic.metadata.refresh.interval.ms": 2000,
     }
     producer = Producer(common | {
