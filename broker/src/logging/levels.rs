@@ -34,6 +34,7 @@ const LOGGERS: &[&str] = &[
     "broker::security",
     "broker::start",
     "broker::zookeeper",
+    "broker_admission",
     "broker_log",
     "coordinator_service",
     broker_admission::AUDIT,

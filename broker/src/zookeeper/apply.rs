@@ -163,6 +163,13 @@ fn reconfigure(broker: &Arc<Broker>, before: &BrokerConfig, after: &BrokerConfig
     if before.transaction_partition_verification_enable != after.transaction_partition_verification_enable {
         logs.set_verify_transactions(after.transaction_partition_verification_enable);
     }
+    let thread_counts = |config: &BrokerConfig| (config.num_io_threads, config.num_network_threads);
+    if thread_counts(before) != thread_counts(after) {
+        tracing::warn!(
+            "num.io.threads and num.network.threads are kept and shown, but change nothing here: one worker for each \
+             core serves sockets and requests alike"
+        );
+    }
     if after.unclean_leader_election_enable && !before.unclean_leader_election_enable {
         tell_controller(broker, None);
     }
