@@ -62,11 +62,7 @@ fn new_key(key: &Path) -> String {
         .to_owned();
     let modulus: Vec<u8> = (0..hex.len())
         .step_by(2)
-<<<<<<< Updated upstream
         .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits"))
-=======
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("openssl prints hexadecimal digits"))
->>>>>>> Stashed changes
         .collect();
     format!(
         r#"{{"keys":[{{"kty":"RSA","kid":"one","use":"sig","alg":"RS256","e":"AQAB","n":"{}"}}]}}"#,
