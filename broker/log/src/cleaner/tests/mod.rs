@@ -614,3 +614,55 @@ fn every_codec_is_kept() {
         assert_eq!((batch.compression(), batch.record_count()), (Some(codec.kind()), 1));
     }
 }
+
+#[test]
+fn a_follower_copies_what_is_left_batch_by_batch() {
+    let bench = Bench::new(&[("segment.bytes", "600"), ("delete.retention.ms", "1000")]);
+    bench.append(produced(7, 0, false, &[("a", Some("1")), ("b", Some("1"))]), CLIENT);
+    bench.append(produced(8, 0, true, &[("a", Some("2"))]), CLIENT);
+    bench.append(produced(8, 1, true, &[("a", Some("3")), ("c", None)]), CLIENT);
+    bench.end_transaction(8, false);
+    bench.append(produced(9, 0, true, &[("b", Some("4")), ("d", None)]), CLIENT);
+    bench.end_transaction(9, true);
+    bench.put(&[("a", Some("5")), ("b", Some("5"))]);
+    bench.roll();
+    let end = bench.clean(Offset(0), 10_000);
+    bench.clean(end, 10_500);
+    let batches = bench.batches();
+    let empty = |bytes: &&Bytes| crate::batch::Batch::new(bytes).unwrap().record_count() == 0;
+    assert_eq!(
+        batches.iter().filter(empty).count(),
+        2,
+        "of two producers nothing but their sequence is left"
+    );
+    let follower = Bench::new(&[("segment.bytes", "600")]);
+    while follower.log_end_offset() < bench.log_end_offset() {
+        let slice = bench
+            .read(follower.log_end_offset(), 200, bench.log_end_offset(), true)
+            .unwrap();
+        follower
+            .append_as_follower(slice.read().unwrap(), LeaderEpoch(3), Millis(0))
+            .unwrap();
+        follower.update_high_watermark(follower.log_end_offset());
+    }
+    assert_eq!(follower.batches(), batches);
+    assert_eq!(follower.committed(), bench.committed());
+    let producers = |bench: &Bench| {
+        let mut all: Vec<_> = bench
+            .active_producers()
+            .iter()
+            .map(|p| (p.producer_id, p.last_sequence))
+            .collect();
+        all.sort();
+        all
+    };
+    assert_eq!(producers(&follower), producers(&bench));
+    let aborted = |bench: &Bench| bench.aborted_transactions(Offset(0), bench.log_end_offset()).unwrap();
+    let offsets = |bench: &Bench| {
+        aborted(bench)
+            .iter()
+            .map(|a| (a.producer_id, a.last_offset))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(offsets(&follower), offsets(&bench));
+}
