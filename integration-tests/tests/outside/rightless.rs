@@ -616,6 +616,19 @@ fn administration(table: &mut Table) {
     table.ask("", |_| {
         Some(DescribeDelegationTokenRequest::default().with_owners(None))
     });
+    table.ask("", |_| {
+        let update = update_features_request::FeatureUpdateKey::default()
+            .with_feature(text("f"))
+            .with_max_version_level(1);
+        Some(UpdateFeaturesRequest::default().with_feature_updates(vec![update]))
+    });
+    // What is not served at all is refused before anybody asks who wants it.
+    table.ask("", |_| {
+        Some(ConsumerGroupHeartbeatRequest::default().with_group_id(group()))
+    });
+    table.ask("", |_| {
+        Some(ConsumerGroupDescribeRequest::default().with_group_ids(vec![group()]))
+    });
 }
 
 fn between_brokers(table: &mut Table) {
