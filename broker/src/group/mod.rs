@@ -263,16 +263,17 @@ impl GroupCoordinator {
     fn end(&self, partition: i32, epoch: Option<LeaderEpoch>) {
         let slot = {
             let mut slots = self.slots.write();
-            match (slots.get(&partition), epoch) {
+            let slot = match (slots.get(&partition), epoch) {
                 (None, _) => None,
                 (Some(slot), Some(epoch)) if slot.epoch() > epoch => None,
                 _ => slots.remove(&partition),
+            };
+            if epoch.is_none() && slots.is_empty() {
+                // If not only this replica was deleted, the topic may come back with another number of partitions.
+                self.partition_count.store(0, Ordering::Release);
             }
+            slot
         };
-        if epoch.is_none() {
-            // Deleted: it may come back with another number of partitions.
-            self.partition_count.store(0, Ordering::Release);
-        }
         let Some(slot) = slot else { return };
         info!(partition, "resigned as group coordinator, unloading groups");
         if let Slot::Ready(_, hosted) = slot {

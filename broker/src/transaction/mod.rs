@@ -20,6 +20,8 @@ mod loading;
 mod requests;
 mod routing;
 mod senders;
+#[cfg(test)]
+mod tests;
 mod topic;
 
 use std::collections::HashMap;
@@ -232,16 +234,17 @@ impl TransactionCoordinator {
     fn end(&self, partition: i32, epoch: Option<LeaderEpoch>) {
         let slot = {
             let mut slots = self.slots.write();
-            match (slots.get(&partition), epoch) {
+            let slot = match (slots.get(&partition), epoch) {
                 (None, _) => None,
                 (Some(slot), Some(epoch)) if slot.epoch() > epoch => None,
                 _ => slots.remove(&partition),
+            };
+            if epoch.is_none() && slots.is_empty() {
+                // If not only this replica was deleted, the topic may come back with another number of partitions.
+                self.partition_count.store(0, Ordering::Release);
             }
+            slot
         };
-        if epoch.is_none() {
-            // Deleted: it may come back with another number of partitions.
-            self.partition_count.store(0, Ordering::Release);
-        }
         let Some(slot) = slot else { return };
         info!(partition, "resigned as transaction coordinator, unloading transactions");
         if let Slot::Ready { hosted, .. } = slot {
