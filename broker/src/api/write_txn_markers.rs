@@ -21,7 +21,7 @@ use kafka_protocol::messages::{
     ProducerId as WireProducerId, TopicName, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
 };
 use model::{GROUP_METADATA_TOPIC, Millis, Offset, ProducerEpoch, ProducerId};
-use tracing::info;
+use tracing::debug;
 
 use super::{Api, RequestContext, api, error_code};
 use crate::Broker;
@@ -113,7 +113,8 @@ fn append(broker: &Broker, topic: &TopicName, index: i32, records: &Bytes, now: 
         })
     });
     appended.unwrap_or_else(|refusal| {
-        info!(topic = topic.as_str(), partition = index, %refusal, "transaction marker not written");
+        // The coordinator says so where it matters: it tries again many times a second.
+        debug!(topic = topic.as_str(), partition = index, %refusal, "transaction marker not written");
         Outcome::Refused(match refusal {
             // Kafka asks for the log first, and has none of a failed directory.
             PartitionError::Offline(_) => ErrorCode::UnknownTopicOrPartition,
