@@ -1,13 +1,13 @@
 //! Consume, transform, produce, exactly once: two members of a group copy a topic in transactions while they and the brokers are killed.
 
-use integration_tests::{Cluster, Coordinator, Copied, Copier, Scene, eventually, is_reference, kcat};
+use integration_tests::{Broker, Cluster, Coordinator, Copied, Copier, Scene, eventually, is_reference, kcat};
 use rustix::process::Signal;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 const PARTITIONS: i32 = 3;
 
-/// How often everybody is killed: twice, or `OTTLA_EXACTLY_ONCE_ROUNDS` times.
+/// How often everybody is killed: twice, or `OTTLA_EXACTLY_ONCE_ROUNDS` times, every third time all brokers at once.
 fn rounds() -> usize {
     let set = std::env::var("OTTLA_EXACTLY_ONCE_ROUNDS").ok();
     set.and_then(|rounds| rounds.parse().ok()).unwrap_or(2)
@@ -124,7 +124,7 @@ fn every_record_is_copied_once_whoever_dies() {
         copiers[one].kill();
         wait_for_more(&mut copiers, 3, &format!("kill -9 of copier {one}"));
         let coordinator = cluster.partition("__transaction_state", 0).leader;
-        if round % 2 == 0 {
+        if round % 3 == 0 {
             if let Some(office) = &mut office {
                 office.kill();
             }
@@ -137,6 +137,10 @@ fn every_record_is_copied_once_whoever_dies() {
                 office.start_again();
             }
             cluster.broker(coordinator).start_again();
+        } else if round % 3 == 2 {
+            cluster.brokers.iter_mut().for_each(Broker::kill);
+            cluster.start_all_again();
+            wait_for_more(&mut copiers, 3, "kill -9 of every broker");
         } else {
             // It wakes up as a coordinator that has long had a successor.
             cluster.broker(coordinator).signal(Signal::STOP);
