@@ -25,6 +25,7 @@ fn word_count(scene: &Scene, bootstrap: &str, name: &str) -> Program {
          processing.guarantee=exactly_once_v2\n\
          statestore.cache.max.bytes=0\n\
          commit.interval.ms=1000\n\
+         producer.linger.ms=0\n\
          auto.offset.reset=earliest\n\
          replication.factor=3\n\
          state.dir={}\n\
