@@ -140,6 +140,8 @@ struct State {
     configurations: u64,
     in_progress: HashSet<TopicPartition>,
     set_aside: HashMap<TopicPartition, SetAside>,
+    /// How often each log that is due was passed over for a dirtier one.
+    passed_over: HashMap<TopicPartition, u32>,
     max_dirty_ratio: f64,
     last_run: Option<Instant>,
     last: Option<Stats>,
@@ -156,6 +158,9 @@ struct SetAside {
 
 /// How long a log waits for room on its device.
 const NO_ROOM: Duration = Duration::from_secs(300);
+
+/// How much dirtier a log counts for each time that it was passed over.
+const PASSED_OVER: f64 = 0.1;
 
 /// Threads of the cleaner leave the processors to whoever waits for an answer.
 const NICE: i32 = 10;
@@ -315,6 +320,25 @@ impl Cleaner {
             partition: partition.clone(),
             dir: dir.to_owned(),
         }
+    }
+
+    /// Which of the logs that are due comes first, given how dirty each is: the dirtiest, but one that is passed over again
+    /// and again counts as dirtier each time. Else one busy log could keep a thread from all others, as in Kafka.
+    pub(crate) fn first_of(&self, due: &[(TopicPartition, f64)]) -> Option<usize> {
+        let mut state = self.state.lock();
+        let score = |partition: &TopicPartition, ratio: f64| {
+            ratio + PASSED_OVER * f64::from(state.passed_over.get(partition).copied().unwrap_or(0))
+        };
+        let scores = due.iter().map(|(partition, ratio)| score(partition, *ratio));
+        let first = scores.enumerate().max_by(|a, b| a.1.total_cmp(&b.1))?.0;
+        let before = std::mem::take(&mut state.passed_over);
+        state.passed_over = due
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != first)
+            .map(|(_, (partition, _))| (partition.clone(), before.get(partition).copied().unwrap_or(0) + 1))
+            .collect();
+        Some(first)
     }
 
     /// Somebody chose, and the dirtiest log was so dirty.

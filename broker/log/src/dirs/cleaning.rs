@@ -77,7 +77,7 @@ impl Logs {
     fn choose(&self) -> Option<Chosen> {
         let _one = self.cleaner.choosing.lock();
         let now = (self.shared.clock)();
-        let mut dirtiest: Option<(f64, Arc<Log>, Dirt)> = None;
+        let mut due: Vec<(Arc<Log>, Dirt)> = Vec::new();
         let mut max_ratio: f64 = 0.0;
         for log in self.all() {
             let config = log.config();
@@ -95,12 +95,16 @@ impl Logs {
             };
             let ratio = dirt.ratio();
             max_ratio = max_ratio.max(ratio);
-            if dirt.is_due(&config) && dirtiest.as_ref().is_none_or(|(most, ..)| ratio > *most) {
-                dirtiest = Some((ratio, log, dirt));
+            if dirt.is_due(&config) {
+                due.push((log, dirt));
             }
         }
         self.cleaner.chose(max_ratio);
-        let (_, log, dirt) = dirtiest?;
+        let ratios: Vec<_> = due
+            .iter()
+            .map(|(log, dirt)| (log.topic_partition().clone(), dirt.ratio()))
+            .collect();
+        let (log, dirt) = due.swap_remove(self.cleaner.first_of(&ratios)?);
         let progress = self.cleaner.begin(log.topic_partition(), log.parent_dir());
         Some(Chosen {
             log,

@@ -117,6 +117,25 @@ fn the_dirtiest_log_comes_first_and_the_checkpoint_says_how_far_it_is_clean() {
 }
 
 #[test]
+fn a_log_that_is_always_the_dirtiest_does_not_keep_the_cleaner_from_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = open(&[dir.path()]);
+    let (busy, other) = (filled(&logs, "a", None, 40), filled(&logs, "b", None, 12));
+    // What is clean in the other one makes it less dirty than the busy one is each time.
+    while logs.clean_dirtiest() {}
+    fill(&other, 20);
+    let clean = on_disk(dir.path(), "b");
+    let mut rounds = 0;
+    while on_disk(dir.path(), "b") == clean {
+        fill(&busy, 100);
+        assert!(logs.clean_dirtiest());
+        rounds += 1;
+        assert!(rounds < 20, "it waits for ever");
+    }
+    assert!(rounds > 1, "the dirtiest comes first");
+}
+
+#[test]
 fn a_topic_that_is_not_compacted_is_left_alone_until_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let logs = open(&[dir.path()]);
