@@ -297,8 +297,8 @@ impl TransactionCoordinator {
         }
     }
 
-    /// Also waits until all that was read is replicated. Kafka does not, and may act upon a decision that then is lost with
-    /// this broker, and taken otherwise by the next.
+    /// Also waits until all that was read is replicated: with too few in-sync replicas the ids stay loading. Kafka does not
+    /// wait, and may act upon a decision that then is lost with this broker, and taken otherwise by the next.
     async fn try_load(&self, partition: i32, begun: LeaderEpoch) -> Result<Arc<Hosted>, loading::LoadError> {
         if self.partition_count.load(Ordering::Acquire) == 0 {
             let count = topic::partition_count(&self.store).await?;
