@@ -265,16 +265,15 @@ mod transactional_writes_tests;
 mod tests {
     use super::*;
 
+    /// A 3.9.1 broker in ZooKeeper mode advertises the APIs of `broker_wire`, and so do we: these, no others.
     #[test]
-    fn the_table_is_in_order_and_within_what_kafka_advertises() {
-        assert!(APIS.is_sorted_by_key(|api| api.key));
-        for api in APIS {
-            let known = apis::api(api.key).unwrap();
-            assert!(
-                known.supports(api.min_version) && known.supports(api.max_version),
-                "{}",
-                api.name()
-            );
-        }
+    fn the_table_is_what_kafka_advertises() {
+        let versions = |key: i16, oldest: i16, newest: i16| (key, oldest, newest);
+        let served = APIS
+            .iter()
+            .map(|api| versions(api.key, api.min_version, api.max_version));
+        let known = apis::APIS.iter();
+        let advertised = known.map(|api| versions(api.key, api.min_version, api.max_version));
+        assert!(served.eq(advertised));
     }
 }
