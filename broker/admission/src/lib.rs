@@ -23,6 +23,7 @@ pub use authentication::{Authenticator, Failed, Now, Verdict};
 pub use listener::{CredentialStores, NotOffered, SaslListener};
 pub use login::{NoLogin, login};
 pub use settings::{
-    AUTHORIZER_KEYS, AuthorizerSettings, BrokerLogin, DEFAULTS, EnabledMechanism, ListenerKeys, OtherZooKeeper,
-    Refused, SaslListenerConfig, SaslMechanism, TokenCheck, TokenSource, ZooKeeperDefaults, refuse_java_class,
+    AUTHORIZER_KEYS, AUTHORIZER_PREFIX, AuthorizerSettings, BrokerLogin, DEFAULTS, EnabledMechanism, ListenerKeys,
+    OtherZooKeeper, Refused, SaslListenerConfig, SaslMechanism, TokenCheck, TokenSource, ZooKeeperDefaults,
+    is_authorizer_key, refuse_java_class,
 };

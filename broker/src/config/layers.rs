@@ -212,7 +212,7 @@ fn environment_key(name: &str) -> Option<String> {
         return Some(known.to_owned());
     }
     // The authorizer's keys are not among the broker's own.
-    (key.starts_with("listener.name.") || broker_admission::AUTHORIZER_KEYS.contains(&key.as_str())).then_some(key)
+    (key.starts_with("listener.name.") || broker_admission::is_authorizer_key(&key)).then_some(key)
 }
 
 /// `INTERNAL://kafka:29092` becomes `INTERNAL://0.0.0.0:29092`; what cannot be read is left for the reader to refuse.

@@ -85,7 +85,7 @@ fn notices(merged: &Merged) -> Vec<Notice> {
         .pairs
         .keys()
         .filter(|name| lookup_any(name).is_none() && !name.starts_with("listener.name."))
-        .filter(|name| !broker_admission::AUTHORIZER_KEYS.contains(&name.as_str()))
+        .filter(|name| !broker_admission::is_authorizer_key(name))
         .map(|name| Notice::Unknown {
             name: name.clone(),
             nearest: nearest(name),

@@ -8,29 +8,32 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use broker_admission::OtherZooKeeper;
+use broker_admission::{AUTHORIZER_PREFIX, OtherZooKeeper};
 use coordinator_service::zookeeper_security;
 use model::BrokerId;
 use tracing::warn;
 use zk_schema::brokers::SEQID_PATH;
 use zk_schema::config::{self as znode_config, Entity};
 use zk_schema::{PERSISTENT_PATHS, cluster_id};
-use zk_schema_store::{CreateMode, SessionState, Store, StoreConfig, StoreError};
+use zk_schema_store::{CreateMode, Security, SessionState, Store, StoreConfig, StoreError};
 
 use super::error::StartError;
 use crate::config::BrokerConfig;
 
 /// How ZooKeeper is reached; reads the files that the keys name.
 pub(super) fn store_config(config: &BrokerConfig) -> Result<StoreConfig, StartError> {
-    let java_options = std::env::var("KAFKA_OPTS").unwrap_or_default();
-    let security = zookeeper_security(|key| config.originals.get(key).cloned(), &java_options)?;
     Ok(StoreConfig {
         connect: config.zookeeper_connect.clone(),
         session_timeout: millis(config.zookeeper_session_timeout_ms),
         connection_timeout: millis(config.zookeeper_connection_timeout_ms),
         max_in_flight: usize::try_from(config.zookeeper_max_in_flight_requests).unwrap_or(1),
-        security,
+        security: security(|key| config.originals.get(key).cloned())?,
     })
+}
+
+fn security(value: impl Fn(&str) -> Option<String>) -> Result<Security, StartError> {
+    let java_options = std::env::var("KAFKA_OPTS").unwrap_or_default();
+    Ok(zookeeper_security(value, &java_options)?)
 }
 
 /// Opens the session.
@@ -45,7 +48,15 @@ pub(super) async fn connect(config: &BrokerConfig) -> Result<Store, StartError> 
 
 /// Opens a session with the ZooKeeper that has nothing but the ACLs.
 pub(super) async fn connect_authorizer(config: &BrokerConfig, other: &OtherZooKeeper) -> Result<Store, StartError> {
-    let connect = other.store_config(&store_config(config)?);
+    // `authorizer.zookeeper.ssl.…` over `zookeeper.ssl.…`, key by key.
+    let value = |key: &str| {
+        let own = config.originals.get(&format!("{AUTHORIZER_PREFIX}{key}"));
+        own.or_else(|| config.originals.get(key)).cloned()
+    };
+    let connect = StoreConfig {
+        security: security(value)?,
+        ..other.store_config(&store_config(config)?)
+    };
     let failed = |source| StartError::Connect {
         connect: other.url.clone(),
         source,

@@ -22,6 +22,16 @@ pub const AUTHORIZER_KEYS: [&str; 6] = [
     "super.users",
 ];
 
+/// Stands before `zookeeper.ssl.…` where the rules are in a ZooKeeper of their own. Source: `AclAuthorizer.configPrefix`.
+pub const AUTHORIZER_PREFIX: &str = "authorizer.";
+
+/// Whether the authorizer reads this key.
+pub fn is_authorizer_key(key: &str) -> bool {
+    let of_tls = key.strip_prefix(AUTHORIZER_PREFIX);
+    AUTHORIZER_KEYS.contains(&key)
+        || of_tls.is_some_and(|key| key.starts_with("zookeeper.ssl.") || key == "zookeeper.clientCnxnSocket")
+}
+
 /// How to decide, and where the rules are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorizerSettings {
@@ -162,6 +172,24 @@ mod tests {
             max_in_flight_requests: 3,
         };
         AuthorizerSettings::read(&class, given, defaults).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn its_zookeeper_may_have_tls_of_its_own() {
+        for key in [
+            "super.users",
+            "authorizer.zookeeper.url",
+            "authorizer.zookeeper.ssl.keystore.password",
+        ] {
+            assert!(is_authorizer_key(key), "{key}");
+        }
+        for key in [
+            "authorizer.class.name",
+            "zookeeper.ssl.keystore.password",
+            "authorizer.zookeeper.x",
+        ] {
+            assert!(!is_authorizer_key(key), "{key}");
+        }
     }
 
     #[test]

@@ -14,7 +14,9 @@ use std::time::Duration;
 use broker_security::sasl::jaas::{self, JaasEntry};
 use broker_security::sasl::{GSSAPI, OAUTHBEARER, PLAIN, ScramMechanism};
 
-pub use self::authorizer::{AUTHORIZER_KEYS, AuthorizerSettings, OtherZooKeeper, ZooKeeperDefaults};
+pub use self::authorizer::{
+    AUTHORIZER_KEYS, AUTHORIZER_PREFIX, AuthorizerSettings, OtherZooKeeper, ZooKeeperDefaults, is_authorizer_key,
+};
 pub use self::keys::{DEFAULTS, ListenerKeys};
 pub(crate) use self::oauthbearer::{Endpoint, SignedTokens, Source};
 pub use self::oauthbearer::{TokenCheck, TokenSource};
