@@ -156,7 +156,8 @@ fn check(name: &str, kafkas: &[u32]) {
             });
         }
         for round in 0..rounds {
-            pause(3);
+            // Long enough for it to be in the middle of something.
+            pause(6);
             programs[0].kill();
             pause(2);
             programs[0].start_again();
@@ -169,7 +170,7 @@ fn check(name: &str, kafkas: &[u32]) {
             programs[1].stop();
             pause(1);
             programs[1].start_again();
-            pause(4);
+            pause(9);
             let leader = cluster.partition(OUTPUT, round % 2).leader;
             cluster.broker(leader).kill();
             programs[1].kill();
