@@ -8,8 +8,8 @@
 //! just come has no silence to make up for, and is held to the pace from its first byte on.
 //!
 //! What follows, and is tested: whoever always has something to send gets its limit, within 5 % over any 30 seconds from
-//! the first on, as long as one request is worth less than half a second of it; and nobody gets more than 5 % beyond it
-//! over 30 seconds, whatever it does.
+//! the first on, as long as one request is worth less than half a second of it; and nobody gets more than 8 % beyond it
+//! over 30 seconds, whatever it does: Kafka's rate lets eleven seconds' worth pass in the eleven that begin with silence.
 //!
 //! Source: Kafka 3.9 `Rate`, `ClientQuotaManager` for the first measure; the second is the generic cell rate algorithm.
 
@@ -360,7 +360,7 @@ mod tests {
                 }
             }
             for (second, found) in over_30_seconds(&passed, now.max(30_000)).into_iter().enumerate() {
-                prop_assert!(found <= 1.05, "{found} of the limit from second {second} on");
+                prop_assert!(found <= 1.08, "{found} of the limit from second {second} on");
             }
         }
     }
