@@ -13,6 +13,7 @@ pub mod delayed;
 pub mod fetch_session;
 pub mod group;
 pub mod in_sync;
+mod internal_topic;
 pub mod logging;
 pub mod metadata;
 pub mod net;

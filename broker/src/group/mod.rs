@@ -15,7 +15,6 @@ mod loading;
 mod requests;
 #[cfg(test)]
 mod tests;
-mod topic;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -33,6 +32,7 @@ use zk_schema_store::Store;
 
 use crate::clock;
 use crate::config::ConfigHandle;
+use crate::internal_topic::{self, LoadError};
 use crate::partition::{LeadershipChange, Partitions};
 use crate::vital::vital;
 
@@ -125,7 +125,7 @@ impl GroupCoordinator {
         if self.partition_count.load(Ordering::Acquire) > 0 {
             return;
         }
-        match topic::partition_count(&self.store).await {
+        match internal_topic::partition_count(&self.store, GROUP_METADATA_TOPIC).await {
             Ok(count) => self.partition_count.store(count, Ordering::Release),
             Err(cause) => warn!(%cause, "number of partitions of the offsets topic not learnt"),
         }
@@ -313,7 +313,7 @@ impl GroupCoordinator {
                     hosted.start();
                     return;
                 }
-                Err(loading::LoadError::NotLeader) => {
+                Err(LoadError::NotLeader) => {
                     warn!(partition, "groups not loaded: no longer leader of the partition");
                 }
                 Err(cause) => error!(partition, %cause, "groups not loaded, will be tried again"),
@@ -322,19 +322,19 @@ impl GroupCoordinator {
         }
     }
 
-    async fn try_load(&self, partition: i32) -> Result<Arc<Hosted>, loading::LoadError> {
+    async fn try_load(&self, partition: i32) -> Result<Arc<Hosted>, LoadError> {
         if self.partition_count.load(Ordering::Acquire) == 0 {
-            let count = topic::partition_count(&self.store).await?;
+            let count = internal_topic::partition_count(&self.store, GROUP_METADATA_TOPIC).await?;
             self.partition_count.store(count, Ordering::Release);
         }
         let name = TopicPartition::new(GROUP_METADATA_TOPIC, partition);
         let replica = self
             .partitions
             .get(&name.topic, partition, || true)
-            .map_err(|_not_here| loading::LoadError::NotLeader)?;
+            .map_err(|_not_here| LoadError::NotLeader)?;
         let log = replica
             .leader_log(LeaderEpoch::NONE)
-            .map_err(|_not_leader| loading::LoadError::NotLeader)?;
+            .map_err(|_not_leader| LoadError::NotLeader)?;
         let loader = if log.log_start_offset() == log.log_end_offset() {
             Loader::new()
         } else {

@@ -22,7 +22,6 @@ mod routing;
 mod senders;
 #[cfg(test)]
 mod tests;
-mod topic;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
@@ -40,6 +39,7 @@ use zk_schema_store::Store;
 
 use crate::config::ConfigHandle;
 use crate::delayed::Waiter;
+use crate::internal_topic::{self, LoadError};
 use crate::partition::{LeadershipChange, Partitions};
 use crate::vital::vital;
 use crate::{Broker, clock};
@@ -145,7 +145,7 @@ impl TransactionCoordinator {
         if self.partition_count.load(Ordering::Acquire) > 0 {
             return;
         }
-        match topic::partition_count(&self.store).await {
+        match internal_topic::partition_count(&self.store, TRANSACTION_STATE_TOPIC).await {
             Ok(count) => self.partition_count.store(count, Ordering::Release),
             Err(cause) => warn!(%cause, "number of partitions of the topic of transactions not learnt"),
         }
@@ -288,7 +288,7 @@ impl TransactionCoordinator {
                     hosted.start();
                     return;
                 }
-                Err(loading::LoadError::NotLeader) => {
+                Err(LoadError::NotLeader) => {
                     warn!(partition, "transactions not loaded: no longer leader of the partition");
                 }
                 Err(cause) => error!(partition, %cause, "transactions not loaded, will be tried again"),
@@ -299,19 +299,19 @@ impl TransactionCoordinator {
 
     /// Also waits until all that was read is replicated: with too few in-sync replicas the ids stay loading. Kafka does not
     /// wait, and may act upon a decision that then is lost with this broker, and taken otherwise by the next.
-    async fn try_load(&self, partition: i32, begun: LeaderEpoch) -> Result<Arc<Hosted>, loading::LoadError> {
+    async fn try_load(&self, partition: i32, begun: LeaderEpoch) -> Result<Arc<Hosted>, LoadError> {
         if self.partition_count.load(Ordering::Acquire) == 0 {
-            let count = topic::partition_count(&self.store).await?;
+            let count = internal_topic::partition_count(&self.store, TRANSACTION_STATE_TOPIC).await?;
             self.partition_count.store(count, Ordering::Release);
         }
         let name = TopicPartition::new(TRANSACTION_STATE_TOPIC, partition);
         let replica = self
             .partitions
             .get(&name.topic, partition, || true)
-            .map_err(|_not_here| loading::LoadError::NotLeader)?;
+            .map_err(|_not_here| LoadError::NotLeader)?;
         let log = replica
             .leader_log(LeaderEpoch::NONE)
-            .map_err(|_not_leader| loading::LoadError::NotLeader)?;
+            .map_err(|_not_leader| LoadError::NotLeader)?;
         let max_batch_bytes = log.config().max_message_bytes;
         let loader = if log.log_start_offset() == log.log_end_offset() {
             Loader::new()
@@ -324,7 +324,7 @@ impl TransactionCoordinator {
             drop(one_of_few);
             while log.high_watermark() < end {
                 if !self.is_loading(partition, begun) {
-                    return Err(loading::LoadError::NotLeader);
+                    return Err(LoadError::NotLeader);
                 }
                 let waiter = Waiter::new(1);
                 let _place = replica.produces().join_from(&waiter, end.0);
