@@ -5,6 +5,7 @@
 //! Source: Kafka 3.9 `GroupMetadataManager`, `TransactionStateManager`.
 
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use broker_log::batch::{Batch, Entries, Entry, Record};
 use broker_log::{Log, ReadError};
@@ -14,6 +15,12 @@ use tracing::warn;
 use zk_schema::DecodeError;
 use zk_schema::brokers::topics::{self, TopicAssignment};
 use zk_schema_store::{Store, StoreError};
+
+/// How many partitions are read at a time: a broker that comes back leads many at once, and each needs a buffer and a thread.
+pub(crate) const LOADS_AT_ONCE: usize = 2;
+
+/// How long to wait before a partition that could not be read is read again.
+pub(crate) const LOAD_RETRY: Duration = Duration::from_secs(1);
 
 /// The most that one batch may decompress to. We write small ones; one that is larger than this is not ours.
 const BATCH_LIMIT: usize = 256 * 1024 * 1024;

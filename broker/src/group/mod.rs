@@ -19,7 +19,6 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use coordinator::group::{GroupConfig, GroupError, GroupOverview, Groups, Loader, Now, partition_for};
 use model::{GROUP_METADATA_TOPIC, LeaderEpoch, Millis, Offset, ProducerId, TopicPartition};
@@ -32,17 +31,11 @@ use zk_schema_store::Store;
 
 use crate::clock;
 use crate::config::ConfigHandle;
-use crate::internal_topic::{self, LoadError};
+use crate::internal_topic::{self, LOAD_RETRY, LOADS_AT_ONCE, LoadError};
 use crate::partition::{LeadershipChange, Partitions};
 use crate::vital::vital;
 
 use hosted::Hosted;
-
-/// How many partitions are read at a time: a broker that comes back leads many at once, and each needs a buffer and a thread.
-const LOADS_AT_ONCE: usize = 2;
-
-/// How long to wait before a partition that could not be read is read again.
-const LOAD_RETRY: Duration = Duration::from_secs(1);
 
 /// All groups that this broker coordinates.
 pub struct GroupCoordinator {

@@ -26,7 +26,6 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
 
 use coordinator::transaction::{Loader, Now, TransactionConfig, TransactionError, partition_for};
 use model::{LeaderEpoch, Millis, TRANSACTION_STATE_TOPIC, TopicPartition};
@@ -39,7 +38,7 @@ use zk_schema_store::Store;
 
 use crate::config::ConfigHandle;
 use crate::delayed::Waiter;
-use crate::internal_topic::{self, LoadError};
+use crate::internal_topic::{self, LOAD_RETRY, LOADS_AT_ONCE, LoadError};
 use crate::partition::{LeadershipChange, Partitions};
 use crate::vital::vital;
 use crate::{Broker, clock};
@@ -48,12 +47,6 @@ pub use requests::Verified;
 
 use hosted::Hosted;
 use senders::Senders;
-
-/// How many partitions are read at a time: a broker that comes back leads many at once, and each needs a buffer and a thread.
-const LOADS_AT_ONCE: usize = 2;
-
-/// How long to wait before a partition that could not be read is read again.
-const LOAD_RETRY: Duration = Duration::from_secs(1);
 
 /// All transactional ids that this broker coordinates.
 pub struct TransactionCoordinator {

@@ -1,3 +1,5 @@
+//! What stays of a batch and what goes: records, tombstones, markers, the last batch of a producer; batch by batch.
+
 use bytes::Bytes;
 use model::{LeaderEpoch, Sequence};
 
